@@ -1,0 +1,1 @@
+"""What reaches devices (transport), what runs there (runtime, on_device)."""

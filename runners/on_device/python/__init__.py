@@ -1,0 +1,1 @@
+"""The on-device runner in Python: one file, the standard library and the runtime's wheel."""

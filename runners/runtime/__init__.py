@@ -1,0 +1,28 @@
+"""Runtimes: what executes an artifact on a device. One file each, named by the user's word."""
+
+from __future__ import annotations
+
+from edgekit.errors import UnknownNameError
+from edgekit.plugins import Registry
+from edgekit.runners.runtime.base import Build, Runtime
+
+__all__ = ["RUNTIMES", "Build", "Runtime", "runtime_for"]
+
+RUNTIMES: Registry[Runtime] = Registry("runtime", refuse=UnknownNameError, group="edgekit.runtimes")
+RUNTIMES.add("litert", "edgekit.runners.runtime.litert:LITERT")
+RUNTIMES.add("onnxruntime", "edgekit.runners.runtime.onnxruntime:ONNXRUNTIME")
+RUNTIMES.add("coreml", "edgekit.runners.runtime.coreml:COREML")
+RUNTIMES.add("null", "edgekit.runners.runtime.null:NULL")
+
+_BY_FORMAT = {"tflite": "litert", "onnx": "onnxruntime", "coreml": "coreml"}
+
+
+def runtime_for(format_: str) -> Runtime:
+    """Return the runtime that takes artifacts of this format.
+
+    Raises:
+        UnknownNameError: no runtime takes it.
+    """
+    if format_ not in _BY_FORMAT:
+        raise UnknownNameError("format", format_, _BY_FORMAT)
+    return RUNTIMES.get(_BY_FORMAT[format_])
