@@ -1,0 +1,1 @@
+"""Benching: the plan, the raw run, and what is derived from it."""

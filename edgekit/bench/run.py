@@ -1,0 +1,158 @@
+"""A run: the raw and immutable record of one artifact on one device. What is stored is this.
+
+plan (intention) -> run (what happened) -> summary (derived, never stored as truth) -> report (text)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from edgekit.artifact import checked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RUN_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactRef:
+    """Which artifact ran.
+
+    Attributes:
+        recipe: the recipe's name, or the file's name when it came without a bundle.
+        format: "tflite", "onnx" or "coreml".
+        precision: "fp32", "fp16", "int8", or "" when nobody said.
+        sha256: of what ran, as read back on the device.
+        size_bytes: of the file.
+        source: the source's name, or "".
+        bundle: the bundle's folder on the host, or "".
+    """
+
+    recipe: str
+    format: str
+    precision: str
+    sha256: str
+    size_bytes: int
+    source: str = ""
+    bundle: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeRef:
+    """What executed it: the runtime's name, the version it told, and the threads it honoured."""
+
+    name: str
+    version: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryReading:
+    """The process's own memory at one moment, in bytes (smaps_rollup: Pss, Private_Dirty, SwapPss, Pss_File).
+
+    Attributes:
+        phase: "baseline" (runtime imported, before load), "loaded", "first" or "peak".
+        pss_bytes: proportional set size.
+        private_dirty_bytes: pages that only this process holds and has written.
+        swap_bytes: its share of swap.
+        file_bytes: the part of pss_bytes that files back.
+    """
+
+    phase: str
+    pss_bytes: int
+    private_dirty_bytes: int
+    swap_bytes: int
+    file_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityReading:
+    """The golden inputs' outputs on the device against the float source's.
+
+    Attributes:
+        max_abs_error: the largest absolute difference.
+        snr_db: signal to error, 200 at most.
+        top1_agreement: share of golden inputs with the same largest output (near ties count as the same).
+        tolerance: what max_abs_error had to stay within, against the outputs the host computed, and why.
+        ok: whether the outputs are right.
+        count: how many golden inputs ran.
+    """
+
+    max_abs_error: float
+    snr_db: float
+    top1_agreement: float
+    tolerance: str
+    ok: bool
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One artifact on one device, as it happened. Raw: nothing in it is derived from the samples.
+
+    Attributes:
+        id: unique; also the nonce of the process on the device.
+        started_at: UTC, ISO 8601, by the host's clock.
+        device: its address.
+        target: the recognized target's name, or "".
+        facts: what the device said of itself (machine, kernel, model, soc, libc, python, emulated ...).
+        artifact: what ran.
+        runtime: what executed it.
+        plan: what was asked for (runs, warmup, threads, max_s).
+        load_ns: from opening the artifact to ready; None when the run ended before.
+        first_ns: the first invocation.
+        warmup_ns: the invocations before the timed ones.
+        samples_ns: every timed invocation, in order.
+        memory: readings of the memory pass, in order; empty when it could not be measured.
+        power: {"unavailable": reason}, or source, rate and readings.
+        parity: of the golden inputs, or None when there were none.
+        conditions: before, during and after, as the device told them.
+        ended: "done", "limit", or what broke it off.
+        versions: of EdgeKit and the protocol.
+        schema: of this record.
+    """
+
+    id: str
+    started_at: str
+    device: str
+    target: str
+    facts: Mapping[str, Any]
+    artifact: ArtifactRef
+    runtime: RuntimeRef
+    plan: Mapping[str, Any]
+    load_ns: int | None
+    first_ns: int | None
+    warmup_ns: tuple[int, ...]
+    samples_ns: tuple[int, ...]
+    memory: tuple[MemoryReading, ...]
+    power: Mapping[str, Any]
+    parity: ParityReading | None
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    ended: str = "done"
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema: int = RUN_SCHEMA
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the run as JSON's types."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            UsageError: a key is unknown or missing.
+        """
+        values = checked(cls, data, "run")
+        values["artifact"] = ArtifactRef(**checked(ArtifactRef, data["artifact"], "artifact"))
+        values["runtime"] = RuntimeRef(**checked(RuntimeRef, data["runtime"], "runtime"))
+        values["memory"] = tuple(MemoryReading(**checked(MemoryReading, m, "memory")) for m in data["memory"])
+        parity = data.get("parity")
+        values["parity"] = (
+            None if parity is None else ParityReading(**checked(ParityReading, parity, "parity"))
+        )
+        for name in ("warmup_ns", "samples_ns", "conditions"):
+            values[name] = tuple(data[name])
+        return cls(**values)
