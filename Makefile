@@ -1,0 +1,56 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PYTEST_ARGS ?=
+
+# Debian's packages behind the real parts: an ARM userland with OpenSSH, adb and a phone's shell, a browser.
+DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
+TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox gcc libc6-dev chromium
+
+.PHONY: help demo test lint types bench-start digits clean system-demo system-test
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+demo: $(VENV)/.demo system-demo ## set up, convert a trained network, prove it, run it here and on an ARM userland
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.test system-test ## set up, run all tests
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.test ## ruff's check and format
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.test ## mypy, strict, over an installed wheel (from the root it would skip the mapped folders)
+	rm -rf build/types && $(PYTHON) -m venv --without-pip build/types && \
+	$(BIN)/pip -q --python build/types install --no-deps --no-build-isolation . 2>/dev/null || \
+	$(BIN)/pip -q --python build/types install --no-deps .
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml --python-executable ../$(BIN)/python \
+	  $$(echo types/lib/python*/site-packages/edgekit)
+
+digits: $(VENV)/.demo ## train the demo's checkpoint again
+	$(BIN)/python examples/digits/train.py
+
+clean: ## remove what set-up and demo made (caches under ~/.cache/edgekit stay)
+	rm -rf $(VENV) build demo *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[examples]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check torch==2.13.0 || true
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+# As root on Debian the packages are installed; anywhere else what they serve is left out, and says so.
+system-demo:
+	@sh .ci/packages $(DEMO_PACKAGES)
+
+system-test:
+	@sh .ci/packages $(TEST_PACKAGES)

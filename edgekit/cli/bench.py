@@ -1,0 +1,73 @@
+"""`edgekit bench`: artifacts on devices, one stored record each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.cli.output import out, print_json, say
+from edgekit.cli.parser import add_command
+from edgekit.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+_EPILOG = """\
+examples:
+  edgekit bench mine --device local://
+  edgekit bench mine -r tflite-int8 -r onnx-int8 --device ssh://pi@10.0.0.7 --device adb://R5CT --runs 300
+  edgekit bench mine/artifacts/tflite-int8.tflite --device ssh://board --json"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add the commands of this file."""
+    parser = add_command(
+        commands, "bench", "run artifacts on devices and store what they did", bench, epilog=_EPILOG
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="BUNDLE|ARTIFACT", help="what to run")
+    parser.add_argument(
+        "--device", action="append", required=True, metavar="D",
+        help="local://, ssh://[user@]host[:port] or adb://serial; repeat for several",
+    )  # fmt: skip
+    parser.add_argument("-r", "--recipe", action="append", default=[], help="only these recipes of a bundle")
+    parser.add_argument("--target", help="the devices' target, where it is not recognized")
+    parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed invocations (default 200)")
+    parser.add_argument("--warmup", type=int, default=10, metavar="N", help="invocations before (default 10)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")
+    parser.add_argument("--max-s", type=float, default=60.0, metavar="S", help="limit of the timed loop")
+    parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
+
+
+def bench(args: Namespace) -> int:
+    """Bench artifacts on devices."""
+    from edgekit.bench.document import bench_json
+    from edgekit.bench.execute import execute
+    from edgekit.bench.plan import make_plan
+    from edgekit.store import Store
+
+    plan = make_plan(
+        args.paths,
+        args.device,
+        recipes=args.recipe,
+        target=args.target,
+        runs=args.runs,
+        warmup=args.warmup,
+        threads=args.threads,
+        max_s=args.max_s,
+    )
+    with Store.open(args.store) as store, Progress(quiet=args.json) as progress:
+        result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
+    if args.json:
+        print_json(bench_json(result))
+    else:
+        from edgekit.bench.summarize import summarize
+        from edgekit.report.table import print_runs
+
+        print_runs(out(), [(run, summarize(run)) for run in result.runs])
+        for skip in result.skipped:
+            say(f"not run: {skip.recipe} on {skip.device}: {skip.reason}")
+        if result.runs:
+            say(f"stored in {store.url}; see: edgekit report last={len(result.runs)} -o report.html")
+    for failure in result.failed:
+        say(f"edgekit: {failure.recipe or 'device'}: {failure.error}")
+    return 1 if result.failed or not result.runs else 0

@@ -1,0 +1,57 @@
+"""`edgekit`: the table of contents. Each command parses, calls and prints, and imports what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from edgekit._version import __version__
+from edgekit.cli import bench, convert, devices, doctor, lists, report, runs, verify
+from edgekit.cli.output import print_error
+from edgekit.cli.parser import LineParser
+from edgekit.errors import EdgeKitError
+
+_DESCRIPTION = """\
+From a compact network to a defended number on your own devices:
+convert it, prove it, run it there, and see latency, memory and power with what makes them true."""
+_INTERRUPTED = 130
+
+
+def build_parser() -> LineParser:
+    """Return the parser of all commands."""
+    parser = LineParser(prog="edgekit", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"edgekit {__version__}")
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=LineParser
+    )
+    for module in (lists, convert, verify, devices, doctor, bench, report, runs):
+        module.add_commands(commands)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 3 a gate said no, 130 ctrl-C."""
+    arguments = sys.argv[1:] if argv is None else argv
+    as_json = "--json" in arguments
+    try:
+        parsed = build_parser().parse_args(arguments)
+        return int(parsed.call(parsed))
+    except EdgeKitError as error:
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print_error(EdgeKitError("interrupted", hint="what was finished is kept"), as_json=as_json)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader is gone; exit in peace
+        return 0
+    except Exception as error:
+        if os.environ.get("EDGEKIT_DEBUG"):
+            raise
+        what = f"internal error: {type(error).__name__}: {error}"
+        print_error(EdgeKitError(what, hint="run again with EDGEKIT_DEBUG=1 and report it"), as_json=as_json)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
