@@ -1,0 +1,12 @@
+"""Sources in, one frozen graph out.
+
+    load_source("mobilenet_v2_0.35")  ->  Source  ->  freeze(source)  ->  FrozenGraph
+"""
+
+from __future__ import annotations
+
+from edgekit.source.freeze import freeze
+from edgekit.source.load import load_source, source_kind
+from edgekit.source.types import FrozenGraph, Source
+
+__all__ = ["FrozenGraph", "Source", "freeze", "load_source", "source_kind"]
