@@ -7,12 +7,13 @@ timeout nothing of ours still runs there.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import secrets
 import shlex
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from edgekit.artifact import digest
 from edgekit.errors import (
@@ -23,9 +24,10 @@ from edgekit.errors import (
     DeviceTimeoutError,
     UsageError,
 )
+from edgekit.runners.transport.command import MARK, START, CommandResult, command_line, kill_line, marked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -33,38 +35,17 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 30.0
 TRANSFER_TIMEOUT_S = 600.0
-MARK = "EDGEKIT_MARK"
-_TAIL_LINES = 10
+T = TypeVar("T")
+_SHA256 = re.compile(r"\b[0-9a-fA-F]{64}\b")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """What a command on a device came to.
-
-    Attributes:
-        argv: what was run.
-        exit_code: 0 to 255; 128 + N when signal N ended it.
-        stdout: its standard output, byte for byte.
-        stderr: its standard error, byte for byte.
-        duration_s: as the host saw it, the link included.
-    """
-
-    argv: tuple[str, ...]
-    exit_code: int
-    stdout: bytes
-    stderr: bytes
-    duration_s: float
-
-    @property
-    def text(self) -> str:
-        """Standard output as text; what is no UTF-8 is replaced."""
-        return self.stdout.decode("utf-8", "replace")
-
-    @property
-    def tail(self) -> str:
-        """The last ten lines of standard error, or of standard output where there is none."""
-        shown = (self.stderr.strip() or self.stdout.strip()).decode("utf-8", "replace")
-        return "\n".join(shown.splitlines()[-_TAIL_LINES:])
+__all__ = [
+    "DEFAULT_TIMEOUT_S",
+    "MARK",
+    "TRANSFER_TIMEOUT_S",
+    "CommandResult",
+    "Transport",
+    "command_line",
+]
 
 
 class Transport(ABC):
@@ -159,13 +140,11 @@ class Transport(ABC):
             UsageError: the transport is not open, or `argv` is empty or a string.
         """
         line = command_line(argv, env=env, cwd=cwd)
-        mark = secrets.token_hex(8)
+        self._need_open()
         start = time.monotonic()
-        try:
-            code, out, err = self._run_line(f"{MARK}={mark}; export {MARK}; {line}", stdin, timeout_s)
-        except DeviceTimeoutError:
-            self.kill_marked(mark)
-            raise
+        code, out, err = self._guarded(
+            line, lambda whole: self._execute(whole, stdin=stdin, timeout_s=timeout_s)
+        )
         return CommandResult(
             argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=time.monotonic() - start
         )
@@ -193,12 +172,7 @@ class Transport(ABC):
     def failure(self, result: CommandResult) -> DeviceError:
         """Return the error that a failed command stands for, with its tail as evidence."""
         if "No space left on device" in result.tail:
-            return DeviceFullError(
-                self.device.address,
-                "no space left on the device",
-                hint=f"free some, or remove {self.root()}",
-                evidence=result.tail,
-            )
+            return self.full(result.tail)
         last = result.tail.splitlines()[-1] if result.tail else "no output"
         return CommandFailedError(
             self.device.address,
@@ -206,37 +180,72 @@ class Transport(ABC):
             evidence=result.tail,
         )
 
-    def start(self, argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None, cwd: str = "") -> int:
+    def full(self, evidence: str = "") -> DeviceFullError:
+        """Return the error for want of space."""
+        what = "no space left on the device"
+        return DeviceFullError(self.device.address, what, hint="free some space there", evidence=evidence)
+
+    def start(
+        self, argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None, cwd: str = ""
+    ) -> int:
         """Start a command that outlives the link; return its process id there (it leads its own group).
 
         Args:
             argv: program and arguments.
-            log: remote file for its standard output and error.
+            log: remote file for its standard output and error; its folder exists.
             env: variables added to its environment.
             cwd: the folder it starts in.
+
+        Raises:
+            CommandFailedError: the log can't be written.
         """
         inner = command_line(argv, env=env, cwd=cwd)
-        script = f"setsid nohup sh -c {shlex.quote(inner)} >{shlex.quote(log)} 2>&1 </dev/null & echo $!"
-        return int(self.check(["sh", "-c", script]).text.split()[-1])
+        return int(self.check(["sh", "-c", START, "sh", log, inner]).text.split()[-1])
 
     def kill_group(self, pid: int) -> None:
         """Kill a command that `start` started, with all its children; gone already is fine."""
-        self.run(["sh", "-c", f"kill -9 -{int(pid)} 2>/dev/null; kill -9 {int(pid)} 2>/dev/null; true"])
+        self.run(["sh", "-c", f"kill -9 -{int(pid)} 2>/dev/null; true"])
 
-    def kill_marked(self, mark: str) -> None:
-        """Kill every process there that carries this mark in its environment, as far as the link allows."""
-        script = (
-            f"for p in /proc/[0-9]*; do grep -qs {MARK}={mark} $p/environ && kill -9 ${{p#/proc/}}; done; true"
-        )
+    def kill_marked(self, mark: str) -> bool:
+        """Kill every process there that carries this mark, their children included.
+
+        A process that empties its own environment, or changes its user, gets away.
+
+        Returns:
+            Whether nothing with the mark was left.
+
+        Raises:
+            DeviceError: the device does not answer.
+        """
+        code, _, _ = self._execute(kill_line(mark), stdin=b"", timeout_s=DEFAULT_TIMEOUT_S)
+        return code == 0
+
+    def _guarded(self, line: str, call: Callable[[str], T]) -> T:
+        """Call with the line marked; when the deadline passes, kill what carries the mark, then say so."""
+        mark = secrets.token_hex(8)
         try:
-            self._run_line(script, b"", DEFAULT_TIMEOUT_S)
-        except DeviceError:
-            self.close()
+            return call(marked(line, mark))
+        except DeviceTimeoutError as late:
+            self._end(mark, late)
+            raise
 
-    def _run_line(self, line: str, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+    def _end(self, mark: str, late: DeviceTimeoutError) -> None:
+        try:
+            gone = self.kill_marked(mark)
+        except DeviceError as error:
+            raise DeviceLostError(
+                self.device.address,
+                "a deadline passed, and then the device did not answer: the command may still run there",
+                hint="check the link and the power, then try again",
+                evidence=f"{late}\n{error}",
+            ) from late
+        if not gone:
+            late.hint = f"something of it would not die there: look for {MARK}={mark} in /proc/*/environ"
+
+    def _need_open(self) -> None:
         if not self._open:
-            raise UsageError(f"{self.device.address}: the transport is closed")
-        return self._execute(line, stdin=stdin, timeout_s=timeout_s)
+            what = f"{self.device.address}: the transport is closed"
+            raise UsageError(what, hint="open it, or use it in a with statement")
 
     # --- files ---------------------------------------------------------------------------------
     def push(self, local: Path, remote: str, *, timeout_s: float = TRANSFER_TIMEOUT_S) -> str:
@@ -244,41 +253,58 @@ class Transport(ABC):
 
         Args:
             local: a file on the host.
-            remote: an absolute path; its folder is made.
+            remote: an absolute path; its folder is made, a file of that name is replaced.
             timeout_s: the deadline for the transfer, in seconds.
 
         Raises:
-            UsageError: there is no such file on the host.
+            UsageError: there is no such file on the host, or `remote` is a folder or no absolute path.
             DeviceFullError: no space left there; nothing of the file stays behind.
             DeviceError: what arrived is not what was sent.
         """
+        self._need_open()
         if not local.is_file():
             raise UsageError(f"{local} is no file", hint="give a file that exists")
-        if not self._open:
-            raise UsageError(f"{self.device.address}: the transport is closed")
         sha256, _ = digest(local)
         part = f"{remote}.part"
-        self.check(["mkdir", "-p", "--", remote.rpartition("/")[0] or "/"])
+        self._prepare(remote)
         try:
             self._send(local, part, timeout_s=timeout_s)
             arrived = self.sha256(part)
-        except DeviceFullError:
-            self.run(["rm", "-f", "--", part])
+            if arrived != sha256:
+                what = f"{local.name} arrived changed (sha256 {arrived[:12]}, sent {sha256[:12]})"
+                hint = "try again; if it stays, check the link and the storage"
+                raise DeviceLostError(self.device.address, what, hint=hint)
+            self.check(["mv", "-f", "--", part, remote])
+        except DeviceError:
+            self._discard(part)
             raise
-        if arrived != sha256:
-            self.run(["rm", "-f", "--", part])
-            raise DeviceLostError(
-                self.device.address,
-                f"{local.name} arrived changed (sha256 {arrived[:12]}, sent {sha256[:12]})",
-                hint="try again; if it stays, check the link and the storage",
-            )
-        self.check(["mv", "-f", "--", part, remote])
         return sha256
+
+    def _prepare(self, remote: str) -> None:
+        folder, _, name = remote.rpartition("/")
+        if not remote.startswith("/") or not name:
+            raise UsageError(
+                f"{remote!r} is no absolute path of a file", hint="begin it with /, end it in a name"
+            )
+        script = 'mkdir -p -- "$1" || exit 1; [ ! -d "$2" ] || echo folder'
+        if self.check(["sh", "-c", script, "sh", folder or "/", remote]).stdout:
+            raise UsageError(f"{self.device.address}: {remote} is a folder", hint="name the file in it")
+
+    def _discard(self, part: str) -> None:
+        """Remove half a file as far as the link allows: the error that is on its way says more."""
+        with contextlib.suppress(DeviceError):
+            self.run(["rm", "-f", "--", part])
 
     def pull(self, remote: str, local: Path, *, timeout_s: float = TRANSFER_TIMEOUT_S) -> None:
         """Copy a file from the device, whole or not at all.
 
+        Args:
+            remote: a file there.
+            local: where it goes; its folder exists, a file of that name is replaced.
+            timeout_s: the deadline for the transfer, in seconds.
+
         Raises:
+            UsageError: the host's file can't be written.
             CommandFailedError: there is no such file on the device.
             DeviceLostError: the link died, or what arrived is not what lies there.
         """
@@ -289,6 +315,10 @@ class Transport(ABC):
             if digest(part)[0] != sha256:
                 raise DeviceLostError(self.device.address, f"{remote} arrived changed", hint="try again")
             part.replace(local)
+        except OSError as error:
+            raise UsageError(
+                f"{local} can't be written: {error.strerror}", hint="choose another place"
+            ) from error
         finally:
             part.unlink(missing_ok=True)
 
@@ -298,28 +328,21 @@ class Transport(ABC):
         Raises:
             CommandFailedError: there is no such file.
         """
-        return self.check(["sha256sum", "--", remote], timeout_s=TRANSFER_TIMEOUT_S).text[:64].lower()
+        # Through standard input: a name with a backslash or a newline in it changes what sha256sum prints.
+        script = 'exec sha256sum <"$1"'
+        result = self.check(["sh", "-c", script, "sh", remote], timeout_s=TRANSFER_TIMEOUT_S)
+        found = _SHA256.search(result.text)
+        if found is None:
+            raise self.failure(result)
+        return found[0].lower()
 
     def read_from(self, remote: str, offset: int, *, limit: int) -> bytes:
         """Return at most `limit` bytes of a remote file from byte `offset` on; empty when there are none.
 
         A file that is not there yet reads as empty.
+
+        Raises:
+            CommandFailedError: it is there and can't be read.
         """
-        script = f"tail -c +{int(offset) + 1} -- {shlex.quote(remote)} 2>/dev/null | head -c {int(limit)}"
-        return self.run(["sh", "-c", script]).stdout
-
-
-def command_line(argv: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str = "") -> str:
-    """Return the line that makes any POSIX sh run this command and nothing else.
-
-    Raises:
-        UsageError: `argv` is a string or empty, or holds a NUL byte.
-    """
-    if isinstance(argv, str) or not argv:
-        raise UsageError("a command is a sequence of arguments", hint="pass ['program', 'argument']")
-    if any("\0" in part for part in argv):
-        raise UsageError("an argument holds a NUL byte")
-    words = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
-    prefix = f"cd {shlex.quote(cwd)} && " if cwd else ""
-    exported = f"export {' '.join(words)}; " if words else ""
-    return f"{prefix}{exported}exec {shlex.join(argv)}"
+        script = '[ -e "$1" ] || exit 0; exec <"$1" || exit 1; tail -c "+$2" | head -c "$3"'
+        return self.check(["sh", "-c", script, "sh", remote, str(int(offset) + 1), str(int(limit))]).stdout
