@@ -1,0 +1,1 @@
+"""Reports: runs and summaries as text, in a terminal or on a page."""
