@@ -1,21 +1,29 @@
 """A device: one physical instance of a target, with an address.
 
-    local://                    this machine
-    ssh://[USER@]HOST[:PORT]    HOST may be a name from ~/.ssh/config; an IPv6 address stands in brackets
-    adb://SERIAL                as `adb devices` prints it
-    fake://                     no device: the null runtime's home, for trying EdgeKit out
+local://                    this machine
+ssh://[USER@]HOST[:PORT]    HOST may be a name from ~/.ssh/config; an IPv6 address stands in brackets
+adb://SERIAL                as `adb devices` prints it
+fake://                     no device: the null runtime's home, for trying EdgeKit out
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 from edgekit.errors import UnknownNameError, UsageError
 
 SCHEMES = ("local", "ssh", "adb", "fake")
 _MAX_PORT = 65535
+_HINT = "write local://, ssh://host or adb://serial"
+_SSH = re.compile(
+    r"(?:(?P<user>[^@:/\[\]?#-][^@:/\[\]?#]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^@:/\[\]?#-][^@:/\[\]?#]*)"
+    r"(?::(?P<port>[^@:/\[\]?#]*))?/?"
+)
+"""What follows ssh://. Nothing begins with a dash, so that no program can take it for an option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,35 +55,67 @@ class Device:
             target: name of its target, where it is known.
 
         Raises:
-            UsageError: not an address, or one with a password in it.
+            UsageError: not an address, or one with a password in it (which is not repeated).
+            UnknownNameError: the scheme is none of ours; the nearest is offered.
         """
         scheme, found, rest = address.partition("://")
-        if not found:
-            raise UsageError(f"{address!r} is no device address", hint="write local://, ssh://host or adb://serial")
+        if not found or not scheme.isalnum() or not address.isprintable() or " " in address:
+            raise UsageError(f"{_shown(address)!r} is no device address", hint=_HINT)
         if scheme not in SCHEMES:
             raise UnknownNameError("device scheme", scheme, SCHEMES)
         if scheme == "ssh":
-            return cls._parse_ssh(address, target)
+            return cls._parse_ssh(address, rest, target)
         if scheme == "adb":
-            if not rest or "/" in rest:
+            if not rest or "/" in rest or rest.startswith("-"):
                 raise UsageError(f"{address!r} names no serial", hint="list them with: adb devices")
             return cls(address=address, scheme=scheme, host=rest, target=target)
         if rest:
-            raise UsageError(f"{address!r} has more than {scheme}:// takes", hint=f"write {scheme}://")
+            raise UsageError(
+                f"{_shown(address)!r} has more than {scheme}:// takes", hint=f"write {scheme}://"
+            )
         return cls(address=address, scheme=scheme, target=target)
 
     @classmethod
-    def _parse_ssh(cls, address: str, target: str | None) -> Self:
-        parts = urlsplit(address)
-        if parts.password is not None:
-            shown = address.replace(f":{parts.password}@", "@")
-            raise UsageError(f"{shown} holds a password", hint="use a key or the agent: ssh-copy-id, ssh-add")
-        try:
-            port = parts.port
-        except ValueError:
-            raise UsageError(f"{address!r} has a port that is none", hint=f"1 to {_MAX_PORT}") from None
-        if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-            raise UsageError(f"{address!r} is no ssh address", hint="write ssh://[user@]host[:port]")
-        host = parts.netloc.rpartition("@")[2]
-        host = host[1 : host.index("]")] if host.startswith("[") else host.partition(":")[0]
-        return cls(address=address, scheme="ssh", host=host, user=parts.username or "", port=port, target=target)
+    def _parse_ssh(cls, address: str, rest: str, target: str | None) -> Self:
+        if ":" in rest.rpartition("@")[0]:
+            raise UsageError(
+                f"{_shown(address)!r} is given with a password",
+                hint="use a key or the agent: ssh-copy-id, ssh-add",
+            )
+        parts = _SSH.fullmatch(rest)
+        if not parts:
+            hint = "write ssh://[user@]host[:port], an IPv6 address in brackets"
+            raise UsageError(f"{address!r} is no ssh address", hint=hint)
+        return cls(
+            address=address,
+            scheme="ssh",
+            host=_host(parts["host"], address),
+            user=parts["user"] or "",
+            port=None if parts["port"] is None else _port(parts["port"], address),
+            target=target,
+        )
+
+
+def _host(text: str, address: str) -> str:
+    if not text.startswith("["):
+        return text
+    try:
+        ipaddress.IPv6Address(text[1:-1])
+    except ValueError:
+        raise UsageError(
+            f"{address!r} has no IPv6 address in its brackets", hint="write ssh://[::1]"
+        ) from None
+    return text[1:-1]
+
+
+def _port(text: str, address: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= _MAX_PORT:
+        return int(text)
+    raise UsageError(f"{address!r} has a port that is none: {text!r}", hint=f"a port is 1 to {_MAX_PORT}")
+
+
+def _shown(address: str) -> str:
+    """Return the address without what may be a password: all between the user's name and the last @."""
+    before, at, after = address.rpartition("@")
+    named = re.match(r"(?:[A-Za-z]+://)?[^:@]*", before)
+    return f"{named[0] if named else ''}{at}{after}"

@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-_KINDS = {bool: "true or false", dict: "a table", float: "a number", int: "a whole number", list: "a list", str: "a text"}
+_KINDS = {
+    bool: "true or false",
+    dict: "a table",
+    float: "a number",
+    int: "a whole number",
+    list: "a list",
+    str: "a text",
+}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -63,17 +70,20 @@ class Table:
         return self._positive(key, self._typed(key, int, None))
 
     def count_or_none(self, key: str) -> int | None:
-        """Return a whole number of 1 or more, or None where the key is not."""
-        return self.count(key) if key in self._data else None
+        """Return a whole number of 1 or more, or None where the key is not (or is JSON's null)."""
+        return None if self._data.get(key) is None else self.count(key)
 
-    def texts(self, key: str, known: Collection[str] = ()) -> tuple[str, ...]:
+    def texts(self, key: str, known: Collection[str] = (), *, needed: bool = False) -> tuple[str, ...]:
         """Return a list of texts, none twice; empty where the key is not.
 
         Args:
             key: the list's name.
             known: the only texts that it may hold, or empty when any will do.
+            needed: whether there has to be one at least.
         """
         values = self._list(key, str)
+        if needed and not values:
+            raise UsageError(f"{self.where} names no {key}", hint=f"known: {', '.join(sorted(known))}")
         for value in values:
             if known and value not in known:
                 raise UnknownNameError(f"{key.removesuffix('s')} in {self.where}", value, known)
@@ -100,7 +110,9 @@ class Table:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise UsageError(f"{inner.where}: {name} = {pattern!r} is no regular expression: {error}") from None
+                raise UsageError(
+                    f"{inner.where}: {name} = {pattern!r} is no regular expression: {error}"
+                ) from None
         return found
 
     def choice(self, key: str, known: Collection[str]) -> str:

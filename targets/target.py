@@ -69,7 +69,7 @@ class Target:
     Attributes:
         name: its file's name, the user's word for it.
         title: its maker's name for it.
-        soc: maker and name of the chip.
+        soc: maker and name of the chip, or "" for a generic target.
         os: one of SYSTEMS, or ANY.
         abi: one of ABIS (uname's words), or ANY.
         transports: how it can be reached, the usual way first.
@@ -84,7 +84,7 @@ class Target:
 
     name: str
     title: str
-    soc: str
+    soc: str = ""
     os: str
     abi: str
     transports: tuple[str, ...]
@@ -108,20 +108,25 @@ class Target:
 
     def fits(self, facts: Mapping[str, str]) -> bool:
         """Return whether a device with these facts is of this kind; see `match_target`."""
-        return self._reaches(facts) and all(
-            key in facts and re.search(pattern, facts[key]) for key, pattern in self.match.items()
+        transport = facts.get("transport")
+        reached = transport in self.transports if transport else self.transports != ("local",)
+        return (
+            reached
+            and self._agrees("os", self.os, facts)
+            and self._agrees("abi", self.abi, facts)
+            and all(key in facts and re.search(pattern, facts[key]) for key, pattern in self.match.items())
         )
 
-    def _reaches(self, facts: Mapping[str, str]) -> bool:
-        same_os = self.os in (ANY, facts.get("os", ANY if self.is_generic else self.os))
-        same_abi = self.abi in (ANY, facts.get("abi", ANY if self.is_generic else self.abi))
-        transport = facts.get("transport")
-        same_way = transport in self.transports if transport else self.transports != ("local",)
-        return same_os and same_abi and same_way
+    def _agrees(self, key: str, own: str, facts: Mapping[str, str]) -> bool:
+        if key in facts:
+            return own in (ANY, facts[key])
+        return own == ANY or not self.is_generic
 
     def to_json(self) -> dict[str, Any]:
         """Return the target as JSON's types, under the file's keys and `name`."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, where: str = "target") -> Self:
@@ -138,11 +143,11 @@ class Target:
         return cls(
             name=table.text("name"),
             title=table.text("title"),
-            soc=table.text("soc"),
+            soc=table.text("soc", ""),
             os=table.choice("os", (*SYSTEMS, ANY)),
             abi=table.choice("abi", (*ABIS, ANY)),
-            transports=table.texts("transports", SCHEMES),
-            runtimes=table.texts("runtimes", FORMATS_OF),
+            transports=table.texts("transports", SCHEMES, needed=True),
+            runtimes=table.texts("runtimes", FORMATS_OF, needed=True),
             memory_mib=table.counts("memory_mib"),
             match=table.patterns("match", FACTS),
             cores=tuple(_cluster(inner) for inner in table.tables("cores", _keys(Cluster))),
