@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.bench.summary import Doubt, Estimate, Latency, Memory, Summary
 
 NOT_HARDWARE = "not a hardware benchmark"
-_SOFT_LABELS = ("emulated", "fake")
+_SOFT_LABELS = ("emulated", "fake", "null")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Note:
         limit: what it should have kept to.
         hint: what to do about it.
         verdict: what the doubt alone makes of a run.
-        runs: how many runs it concerns.
+        told: (place in the pairs, number) of every run it concerns.
     """
 
     number: int
@@ -107,11 +107,16 @@ class Note:
     limit: str
     hint: str
     verdict: str
-    runs: int
+    told: tuple[tuple[int, str], ...]
+
+    @property
+    def runs(self) -> int:
+        """How many runs it concerns."""
+        return len({index for index, _ in self.told})
 
     def __str__(self) -> str:
         runs = f" in {self.runs} runs" if self.runs > 1 else ""
-        return f"{self.code}: {self.measured}{runs}, limit {self.limit}. {self.hint}".rstrip()
+        return f"{self.code}: {self.measured}{runs}, limit {self.limit}; {self.hint}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +159,10 @@ def rows_of(pairs: Sequence[tuple[Run, Summary]]) -> tuple[tuple[Row, ...], tupl
     for run, summary in pairs:
         if run.id != summary.run_id:
             raise UsageError(f"the summary of run {summary.run_id!r} was paired with run {run.id!r}")
-    alike: dict[tuple[object, ...], list[tuple[str, Doubt]]] = {}
-    for run, summary in pairs:
+    alike: dict[tuple[object, ...], list[tuple[int, Doubt]]] = {}
+    for index, (_, summary) in enumerate(pairs):
         for doubt in summary.doubts:
-            alike.setdefault(_key(doubt), []).append((run.id, doubt))
+            alike.setdefault(_key(doubt), []).append((index, doubt))
     numbers = {key: number for number, key in enumerate(alike, start=1)}
     rows = tuple(_row(run, summary, numbers) for run, summary in pairs)
     return rows, tuple(_note(numbers[key], same) for key, same in alike.items())
@@ -189,12 +194,6 @@ def power_text(power: Mapping[str, Any]) -> str:
     return f"{', '.join(parts) or 'no figures'} ({source})"
 
 
-def doubt_text(doubt: Doubt) -> str:
-    """Return one run's doubt: 'spread: 0.31, limit 0.1. Close other programs.'."""
-    value, limit = units.number_text(doubt.value), units.number_text(doubt.limit)
-    return f"{clean(doubt.code)}: {value}, limit {limit}. {clean(doubt.hint)}".rstrip()
-
-
 def _row(run: Run, summary: Summary, numbers: Mapping[tuple[object, ...], int]) -> Row:
     parity, parity_more = _parity(run.parity)
     threads = run.runtime.threads
@@ -208,8 +207,8 @@ def _row(run: Run, summary: Summary, numbers: Mapping[tuple[object, ...], int]) 
         threads=f"{threads} thread" if threads == 1 else f"{threads} threads",
         load=_time(summary.latency.load_ms),
         first=_time(summary.latency.first_ms),
-        p50=_percentile(summary.latency, summary.latency.p50_ms),
-        p95=_percentile(summary.latency, summary.latency.p95_ms),
+        p50=_percentile(summary.latency, "P50", summary.latency.p50_ms),
+        p95=_percentile(summary.latency, "P95", summary.latency.p95_ms),
         count=str(summary.latency.count),
         memory=_memory(summary.memory),
         peak="" if summary.memory is None else units.bytes_text(summary.memory.peak_pss_bytes),
@@ -228,14 +227,22 @@ def _time(milliseconds: float | None) -> Figure:
     return Figure(text=number, unit=unit)
 
 
-def _percentile(latency: Latency, estimate: Estimate | None) -> Figure:
+def _percentile(latency: Latency, name: str, estimate: Estimate | None) -> Figure:
     if estimate is not None:
         number, interval = units.interval_texts(estimate.value, estimate.low, estimate.high)
         return Figure(text=number, interval=interval, unit="ms")
     if latency.count == 0:
         return Figure(text="no samples")
-    reason = clean(latency.withheld).removeprefix("withheld").lstrip(": ")
+    reason = _withheld(clean(latency.withheld), name)
     return Figure(text=f"withheld: {reason}" if reason else "withheld")
+
+
+def _withheld(reasons: str, name: str) -> str:
+    """Return one percentile's reason: P50's in 'P50 needs 6 samples, 2 more; P95 needs ...' is 'needs 2 more'."""
+    mine = [part for part in reasons.split("; ") if part.startswith(f"{name} ")]
+    reason = mine[0].removeprefix(f"{name} ") if mine else reasons
+    needs, comma, more = reason.partition(" samples, ")
+    return f"needs {more}" if comma and needs.startswith("needs ") else reason
 
 
 def _memory(memory: Memory | None) -> Figure:
@@ -284,8 +291,8 @@ def _key(doubt: Doubt) -> tuple[object, ...]:
     return (doubt.code, doubt.limit, doubt.hint, doubt.verdict)
 
 
-def _note(number: int, same: Sequence[tuple[str, Doubt]]) -> Note:
-    """Return the note for doubts of one key, each with its run's id."""
+def _note(number: int, same: Sequence[tuple[int, Doubt]]) -> Note:
+    """Return the note for doubts of one key, each with its run's place in the pairs."""
     doubt = same[0][1]
     low, high = (units.number_text(end(d.value for _, d in same)) for end in (min, max))
     return Note(
@@ -295,5 +302,5 @@ def _note(number: int, same: Sequence[tuple[str, Doubt]]) -> Note:
         limit=units.number_text(doubt.limit),
         hint=clean(doubt.hint),
         verdict=clean(doubt.verdict),
-        runs=len({run for run, _ in same}),
+        told=tuple((index, units.number_text(d.value)) for index, d in same),
     )

@@ -1,6 +1,7 @@
 """Tables for a terminal of any width, or for none: plain text then, without a colour code.
 
-What does not fit is neither cut nor folded into slivers: the bench table has three shapes, the small tables two.
+What does not fit is neither cut nor folded into slivers: the bench table has three
+shapes, the small tables two.
 
     wide      one table a device, a number and its interval on one line
     medium    the same, the interval under the number
@@ -17,7 +18,7 @@ from edgekit.report.cells import Figure, banner, clean, groups_of, rows_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.console import Console, RenderableType
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -68,7 +69,7 @@ def print_runs(console: Console, pairs: Sequence[tuple[Run, Summary]]) -> None:
 
 
 def print_run_list(console: Console, pairs: Sequence[tuple[Run, Summary]]) -> None:
-    """Print stored runs, one line each (two on a narrow terminal): id, when, device, artifact, P50, P95, verdict.
+    """Print stored runs, one line each, or two on a narrow terminal: when, where, what, P50, P95, verdict.
 
     Args:
         console: where to; its width picks the shape.
@@ -98,7 +99,7 @@ def print_table(
     rows: Iterable[Sequence[str]],
     notes: Sequence[str] = (),
 ) -> None:
-    """Print a small table; columns of numbers are set right, and words "valid", "suspect", "invalid" coloured.
+    """Print a small table; columns of numbers are set right, and the verdicts' words are coloured.
 
     Where the words do not fit side by side, each row becomes a block of "column  cell" lines.
 
@@ -241,7 +242,7 @@ def _print_block(console: Console, row: Row, *, with_power: bool) -> None:
     console.print(_joined("  ", _joined(" ", _joined("", row.artifact, style="bold"), source), _verdict(row)))
     more = f" ({row.parity_more})" if row.parity_more else ""
     peak = f" over baseline (peak {row.peak})" if row.peak else ""
-    pairs = [
+    pairs: list[tuple[str, str | Text]] = [
         ("runtime", f"{row.runtime}, {row.threads}"),
         ("load", f"{row.load}, first run {row.first}"),
         ("P50", _estimate(row.p50, stacked=False)),

@@ -21,11 +21,10 @@ RECIPES = (
     ("onnx-int8", "int8", 25.8, 20.3),
 )
 HINTS = {
-    "spread": "Close other programs, or fix the frequency with --governor performance.",
-    "throttled": "Cool the board, or give it a supply of 5 V and 3 A, and run again.",
-    "few-samples": "Ask for more with --runs 59.",
-    "outputs-wrong": "Its numbers can't be used: convert again and run edgekit verify.",
-    "emulated": "Only a real device's numbers say how fast a network is there.",
+    "spread": "the samples scatter: stop other work there, cool it, fix the clock",
+    "few-samples": "P95 needs 9 more: raise --runs or the time limit",
+    "outputs-wrong": "the outputs are not the source's: don't use this artifact there",
+    "emulated": "qemu-user is no hardware: these times say nothing of a device",
 }
 REAL = ("aarch64", "Raspberry Pi 4 Model B Rev 1.4", "6.6.31+rpt-rpi-v8")
 QEMU = ("aarch64", "", "6.1.0-28-cloud-amd64")
@@ -99,7 +98,7 @@ class Make:
             first_ms=None if run.first_ns is None else run.first_ns / 1e6,
             p50_ms=at(0.5, 0.43, 0.57) if len(ms) >= 6 else None,
             p95_ms=at(0.95, 0.92, 0.98) if len(ms) >= 59 else None,
-            withheld=withheld or (f"needs {59 - len(ms)} more" if len(ms) < 59 else ""),
+            withheld=withheld or (f"P95 needs 59 samples, {59 - len(ms)} more" if len(ms) < 59 else ""),
         )
 
     @staticmethod
