@@ -72,20 +72,27 @@ class ParityReading:
     """The golden inputs' outputs on the device against the float source's.
 
     Attributes:
-        max_abs_error: the largest absolute difference.
-        snr_db: signal to error, 200 at most.
-        top1_agreement: share of golden inputs with the same largest output (near ties count as the same).
-        tolerance: what max_abs_error had to stay within, against the outputs the host computed, and why.
+        max_abs_error: the largest absolute difference; None when outputs are missing, misshapen or not
+            finite.
+        snr_db: signal to error, 200 at most; None as above.
+        top1_agreement: share of golden inputs with the same largest output (near ties count as the same);
+            None as above.
+        limit: what max_abs_error had to stay within.
+        tolerance: where the limit comes from, or what is wrong with outputs that can't be compared.
         ok: whether the outputs are right.
         count: how many golden inputs ran.
+        blind: whether an answer that ignores its input would have stayed within the limit too, so that
+            `ok` proves little.
     """
 
-    max_abs_error: float
-    snr_db: float
-    top1_agreement: float
+    max_abs_error: float | None
+    snr_db: float | None
+    top1_agreement: float | None
+    limit: float
     tolerance: str
     ok: bool
     count: int
+    blind: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

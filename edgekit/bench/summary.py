@@ -49,6 +49,9 @@ class Latency:
         first_ms: the first invocation.
         p50_ms: None when withheld.
         p95_ms: None when withheld.
+        min_ms: the shortest; None without samples.
+        max_ms: the longest; None without samples.
+        mad_ms: the median absolute deviation from the median; None without samples.
         withheld: why a percentile is withheld and how many more samples would do, or "".
     """
 
@@ -57,6 +60,9 @@ class Latency:
     first_ms: float | None
     p50_ms: Estimate | None
     p95_ms: Estimate | None
+    min_ms: float | None = None
+    max_ms: float | None = None
+    mad_ms: float | None = None
     withheld: str = ""
 
 

@@ -1,0 +1,305 @@
+"""The engine: walks a plan device by device and keeps every run as soon as it is over.
+
+It knows nothing of formats: it opens a transport and a runner, hands over an artifact, and turns what
+comes back into a run. What goes wrong on one device or with one artifact is collected, and the rest goes
+on; ctrl-C ends the bench and keeps what there is, the samples of the run it broke off included.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgekit.bench.golden import stage
+from edgekit.bench.record import Header, from_events, why_nothing_ran
+from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
+from edgekit.probes import power
+from edgekit.runners.runner import Job, Runner
+from edgekit.runners.runtime import RUNTIMES
+from edgekit.runners.transport import open_transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from edgekit.bench.plan import BenchPlan, Item, Skipped
+    from edgekit.bench.run import Run
+    from edgekit.runners.transport import Transport
+    from edgekit.targets import Device
+
+_LOAD1_S = 60.0
+"""The time constant of the kernel's one-minute load average."""
+
+
+class RunSaver(Protocol):
+    """Something that keeps runs."""
+
+    def save(self, run: Run) -> None:
+        """Keep a run whole, or raise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a bench has come.
+
+    Attributes:
+        device: where.
+        recipe: what, or "" while the device itself is at work.
+        phase: "connect", "prepare", "run", "saved" or "failed".
+        index: which item of the plan, from 1 on; 0 while the device itself is at work.
+        items: how many the plan has.
+        done: timed invocations so far.
+        total: how many were asked for.
+    """
+
+    device: str
+    recipe: str
+    phase: str
+    index: int
+    items: int
+    done: int
+    total: int
+
+    def __str__(self) -> str:
+        words = {"connect": "connecting", "prepare": "bringing the runtime", "run": "running"}
+        what = f" {self.recipe} ({self.index} of {self.items})" if self.recipe else ""
+        return f"{self.device}: {words.get(self.phase, self.phase)}{what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What did not run, or not to its end.
+
+    Attributes:
+        device: where.
+        recipes: what; all that were left when the device itself failed.
+        kind: the error's class.
+        error: its one line.
+    """
+
+    device: str
+    recipes: tuple[str, ...]
+    kind: str
+    error: str
+
+    @property
+    def recipe(self) -> str:
+        """The recipes in one text."""
+        return ", ".join(self.recipes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """What a bench came to.
+
+    Attributes:
+        runs: in the order in which they were made; those broken off with samples too.
+        skipped: what the plan left out, and why.
+        failed: what did not run, or not to its end.
+        interrupted: whether ctrl-C ended it.
+    """
+
+    runs: tuple[Run, ...]
+    skipped: tuple[Skipped, ...]
+    failed: tuple[Failure, ...]
+    interrupted: bool = False
+
+
+def execute(
+    plan: BenchPlan, store: RunSaver | None, *, on_progress: Callable[[Progress], None] | None = None
+) -> BenchResult:
+    """Run a plan.
+
+    Args:
+        plan: what shall run where.
+        store: keeps every run when it is over; None to keep none.
+        on_progress: told of every step.
+
+    Returns:
+        All that ran and all that did not. Nothing is raised for a device's or an artifact's trouble; a run
+        that the store could not keep ends the bench and is among `runs` and `failed`.
+    """
+    bench = _Bench(plan, store, on_progress)
+    interrupted = False
+    try:
+        for device in plan.devices:
+            bench.device(device)
+    except _StoreFailedError:
+        pass
+    except KeyboardInterrupt:
+        interrupted = True
+    return BenchResult(
+        runs=tuple(bench.runs),
+        skipped=plan.skipped,
+        failed=tuple(bench.failed),
+        interrupted=interrupted,
+    )
+
+
+class _StoreFailedError(Exception):
+    """The store could not keep a run; going on would lose the next one too."""
+
+
+class _Bench:
+    """One walk over a plan, with what it has gathered."""
+
+    def __init__(
+        self, plan: BenchPlan, store: RunSaver | None, on_progress: Callable[[Progress], None] | None
+    ) -> None:
+        self.plan = plan
+        self.runs: list[Run] = []
+        self.failed: list[Failure] = []
+        self._store = store
+        self._tell = on_progress
+        self._loads: list[tuple[float, float]] = []
+
+    def device(self, device: Device) -> None:
+        """Run all items of one device; what is left when it fails is collected as failed."""
+        left = [item for item in self.plan.items if item.device == device]
+        self._loads = []
+        self._step(device, "connect")
+        try:
+            with open_transport(device) as transport:
+                for _, group in itertools.groupby(tuple(left), key=lambda item: item.runtime):
+                    self._group(transport, tuple(group), left)
+        except EdgeKitError as error:
+            self._fail(left, error)
+
+    def _group(self, transport: Transport, items: Sequence[Item], left: list[Item]) -> None:
+        """Run the items of one runtime; each is taken off `left` when it is settled."""
+        self._step(transport.device, "prepare")
+        with Runner(transport, RUNTIMES.get(items[0].runtime)) as runner:
+            runner.prepare()
+            for item in items:
+                try:
+                    self._item(runner, item)
+                except TransientDeviceError as error:
+                    self._fail([item], error)
+                    left.remove(item)
+                    transport.reopen()
+                except EdgeKitError as error:
+                    self._fail([item], error)
+                    left.remove(item)
+                else:
+                    left.remove(item)
+
+    def _item(self, runner: Runner, item: Item) -> None:
+        """Make one run and keep it; what breaks it off is raised when its samples are safe."""
+        header = self._header(runner, item)
+        events: list[dict[str, Any]] = []
+        started = time.monotonic()
+        try:
+            self._listen(runner, item, header.id, events)
+        except KeyboardInterrupt:
+            self._keep(item, from_events(events, header, broken="interrupted"))
+            raise
+        except EdgeKitError as error:
+            self._keep(item, from_events(events, header, broken=error.what))
+            raise
+        finally:
+            self._loads.append((time.monotonic(), time.monotonic() - started))
+        run = from_events(events, header)
+        if run is None:
+            raise DeviceError(
+                item.device.address, why_nothing_ran(events) or "the device told of no invocation"
+            )
+        self._keep(item, run)
+
+    def _listen(self, runner: Runner, item: Item, run_id: str, events: list[dict[str, Any]]) -> None:
+        plan, work = self.plan, item.work
+        job = Job(
+            run_id=run_id,
+            threads=plan.threads,
+            warmup=plan.warmup,
+            runs=plan.runs,
+            max_s=plan.max_s,
+            passes=plan.passes,
+        )
+        self._step(item.device, "run", item)
+        with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
+            golden = None
+            if work.bundle is not None and work.artifact is not None:
+                golden = stage(work.bundle, work.artifact, Path(folder))
+            done = 0
+            with closing(runner.run(job, work.path, work.ref.sha256, golden)) as stream:
+                for event in stream:
+                    events.append(event)
+                    if event["e"] == "samples":
+                        done += len(event["ns"])
+                        self._step(item.device, "run", item, done=done)
+
+    def _header(self, runner: Runner, item: Item) -> Header:
+        facts = runner.facts.to_json()
+        target = runner.target
+        return Header(
+            id=secrets.token_hex(8),
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            device=item.device.address,
+            target=target.name if target else "",
+            facts=facts,
+            work=item.work,
+            runtime=item.runtime,
+            plan=self.plan.asked(),
+            power={"unavailable": power.unavailable(facts, target)},
+            own_load1=own_load1(self._loads, time.monotonic(), self.plan.threads),
+        )
+
+    def _keep(self, item: Item, run: Run | None) -> None:
+        if run is None:
+            return
+        self.runs.append(run)
+        if self._store is not None:
+            try:
+                self._store.save(run)
+            except EdgeKitError as error:
+                self._fail([item], error)
+                raise _StoreFailedError from error
+        self._step(item.device, "saved", item, done=len(run.samples_ns))
+
+    def _fail(self, items: Iterable[Item], error: EdgeKitError) -> None:
+        items = tuple(items)
+        if not items:
+            return
+        recipes, device = tuple(item.work.ref.recipe for item in items), items[0].device
+        self.failed.append(
+            Failure(device=device.address, recipes=recipes, kind=type(error).__name__, error=str(error))
+        )
+        self._step(device, "failed", items[0] if len(items) == 1 else None)
+
+    def _step(self, device: Device, phase: str, item: Item | None = None, *, done: int = 0) -> None:
+        if self._tell is None:
+            return
+        self._tell(
+            Progress(
+                device=device.address,
+                recipe=item.work.ref.recipe if item else "",
+                phase=phase,
+                index=self.plan.items.index(item) + 1 if item else 0,
+                items=len(self.plan.items),
+                done=done,
+                total=self.plan.runs,
+            )
+        )
+
+
+def own_load1(runs: Iterable[tuple[float, float]], now: float, threads: int) -> float:
+    """Return the part of a device's load average that earlier runs of this bench left there.
+
+    The kernel's one-minute load average is an exponential mean with a time constant of 60 s.
+
+    Args:
+        runs: (when it ended, how long it took) of each, in seconds of one clock.
+        now: on that clock.
+        threads: that each kept busy.
+    """
+    left = 0.0
+    for ended, took in runs:
+        left += threads * (1.0 - math.exp(-took / _LOAD1_S)) * math.exp(-(now - ended) / _LOAD1_S)
+    return left

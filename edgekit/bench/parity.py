@@ -1,0 +1,204 @@
+"""Whether the outputs on a device are right: the one place where on-device tolerances are made.
+
+The float source's outputs S lie in the bundle, and how far this artifact was from them on the host is
+recorded there: |host - S| <= E. The device computes the same artifact with other kernels: its outputs
+may differ from the host's by a slack K. So |device - S| <= E + K, and that is the limit.
+
+    precision   K                       why
+    fp32        1e-4 of the span        sums in another order; 1e-8 to 1e-5 seen
+    fp16        4 x 2^-10 of the span   four roundings of an 11-bit significand
+    int8        4 steps of the output   2 steps seen between x86 and ARM kernels of the same runtime
+
+The span is the largest absolute value of S. The step is the quantized output's scale, or the span / 255
+where the output is handed over as floats. Near ties count as the same top-1: kernels may settle them
+differently.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.bench.run import ParityReading
+from edgekit.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edgekit.artifact import Artifact
+
+    Array = np.ndarray[Any, np.dtype[np.float32]]
+
+FP32_SLACK = 1e-4
+FP16_SLACK = 4 * 2.0**-10
+INT8_STEPS = 4
+INT8_LEVELS = 255
+UNPROVEN_ERROR = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1e-1}
+"""Stands in for E, as a share of the span, where the host could not run the artifact."""
+SNR_CAP_DB = 200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far the device's outputs may be from the source's.
+
+    Attributes:
+        limit: for the largest absolute difference from the source's outputs.
+        slack: the part of it that another device's kernels may add.
+        rule: where it comes from, in words.
+    """
+
+    limit: float
+    slack: float
+    rule: str
+
+
+def tolerance(artifact: Artifact, expected: Array) -> Tolerance:
+    """Return the tolerance of an artifact.
+
+    Args:
+        artifact: its precision, its output's step and its parity on the host count.
+        expected: the source's outputs for the golden inputs, any shape.
+    """
+    span = float(np.max(np.abs(expected))) if expected.size else 0.0
+    slack, why = _slack(artifact, span)
+    if artifact.parity is None:
+        error = UNPROVEN_ERROR.get(artifact.precision, UNPROVEN_ERROR["fp32"]) * span
+        return Tolerance(
+            limit=error + slack, slack=slack, rule=f"{error:.3g} (the host can't run it) + {why}"
+        )
+    error = artifact.parity.max_abs_error
+    return Tolerance(limit=error + slack, slack=slack, rule=f"{error:.3g} on the host + {why}")
+
+
+def _slack(artifact: Artifact, span: float) -> tuple[float, str]:
+    if artifact.precision == "int8":
+        scales = [t.scale for t in artifact.outputs if t.scale is not None]
+        step = max(scales) if scales else span / INT8_LEVELS
+        return INT8_STEPS * step, f"{INT8_STEPS} steps of {step:.3g}"
+    share = FP16_SLACK if artifact.precision == "fp16" else FP32_SLACK
+    return share * span, f"{share:.3g} of the span {span:.3g}"
+
+
+def outputs_of(events: Iterable[Mapping[str, Any]]) -> dict[int, dict[int, Array]]:
+    """Collect the `output` events: golden index -> output index -> array, as the device sent it.
+
+    Raises:
+        ProtocolError: data that is no base64 or does not fill its shape.
+    """
+    found: dict[int, dict[int, Array]] = {}
+    for event in events:
+        if event["e"] == "output":
+            found.setdefault(int(event["golden"]), {})[int(event["output"])] = _decode(event)
+    return found
+
+
+def compare(
+    outputs: Mapping[int, Mapping[int, Array]], expected: Array, artifact: Artifact, *, whole: bool
+) -> ParityReading | None:
+    """Hold the device's outputs against the source's.
+
+    Args:
+        outputs: golden index -> output index -> array (see `outputs_of`).
+        expected: the source's outputs, N x output shape.
+        artifact: what ran.
+        whole: whether the run came to its end, so that a missing output is a wrong one.
+
+    Returns:
+        None when the run was broken off before the first golden input.
+    """
+    if not outputs and not whole:
+        return None
+    bar = tolerance(artifact, expected)
+    count = len(expected)
+    got = {index: _flat(arrays, artifact) for index, arrays in outputs.items()}
+    wrong = _misfit(got, expected, whole=whole)
+    if wrong:
+        return ParityReading(
+            max_abs_error=None,
+            snr_db=None,
+            top1_agreement=None,
+            limit=bar.limit,
+            tolerance=wrong,
+            ok=False,
+            count=len(got),
+        )
+    indices = sorted(got)
+    device = np.stack([got[i] for i in indices])
+    source = expected.reshape(count, -1)[indices].astype(np.float64)
+    worst = float(np.max(np.abs(device - source)))
+    return ParityReading(
+        max_abs_error=worst,
+        snr_db=_snr_db(source, device),
+        top1_agreement=_top1(source, device, margin=2 * bar.slack),
+        limit=bar.limit,
+        tolerance=bar.rule,
+        ok=worst <= bar.limit,
+        count=len(indices),
+        blind=_blind(source, bar.limit),
+    )
+
+
+def _decode(event: Mapping[str, Any]) -> Array:
+    shape = tuple(int(n) for n in event["shape"])
+    try:
+        raw = base64.b64decode(event["data"], validate=True)
+        return np.frombuffer(raw, dtype="<f4").reshape(shape)
+    except (binascii.Error, ValueError) as error:
+        raise ProtocolError(
+            f"output {event['output']} of golden input {event['golden']} can't be read ({error})"
+        ) from None
+
+
+def _flat(arrays: Mapping[int, Array], artifact: Artifact) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return all outputs of one golden input as one vector, channels last as the source has them."""
+    parts = []
+    for index in sorted(arrays):
+        array = arrays[index]
+        spec = artifact.outputs[index] if index < len(artifact.outputs) else None
+        if spec is not None and spec.layout == "NCHW" and array.ndim == 4:  # noqa: PLR2004
+            array = np.transpose(array, (0, 2, 3, 1))
+        parts.append(array.ravel().astype(np.float64))
+    return np.concatenate(parts)
+
+
+def _misfit(got: Mapping[int, np.ndarray[Any, np.dtype[np.float64]]], expected: Array, *, whole: bool) -> str:
+    """Return why outputs can't be compared, or an empty string."""
+    size = int(np.prod(expected.shape[1:]))
+    strange = [i for i in got if not 0 <= i < len(expected)]
+    if strange:
+        return f"an output for golden input {strange[0]}, of {len(expected)}"
+    missing = [i for i in range(len(expected)) if i not in got]
+    if missing and whole:
+        return f"no output for golden input {missing[0]}"
+    for index, values in sorted(got.items()):
+        if values.size != size:
+            return f"{values.size} output values for golden input {index}, the source has {size}"
+        if not np.isfinite(values).all():
+            return f"{int((~np.isfinite(values)).sum())} output values of golden input {index} are not finite"
+    return ""
+
+
+def _snr_db(source: np.ndarray[Any, Any], device: np.ndarray[Any, Any]) -> float:
+    signal, noise = float(np.sum(source**2)), float(np.sum((device - source) ** 2))
+    if noise == 0:
+        return SNR_CAP_DB
+    if signal == 0:
+        return -SNR_CAP_DB
+    return max(-SNR_CAP_DB, min(SNR_CAP_DB, 10 * math.log10(signal / noise)))
+
+
+def _top1(source: np.ndarray[Any, Any], device: np.ndarray[Any, Any], *, margin: float) -> float:
+    chosen = np.take_along_axis(source, device.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return float(np.mean(chosen >= source.max(axis=1) - margin))
+
+
+def _blind(source: np.ndarray[Any, Any], limit: float) -> bool:
+    """Return whether the mean answer, which ignores the input, stays within the limit."""
+    constant = source.mean(axis=0) if len(source) > 1 else source.mean()
+    return bool(np.max(np.abs(source - constant)) <= limit)

@@ -1,0 +1,168 @@
+"""From what a device told to a run: pure, so that the same events always make the same record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgekit._version import __version__
+from edgekit.bench.parity import compare, outputs_of
+from edgekit.bench.run import MemoryReading, Run, RuntimeRef
+from edgekit.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from edgekit.bench.plan import Work
+    from edgekit.bench.run import ParityReading
+
+    Event = Mapping[str, Any]
+
+_DONE = ("done", "limit")
+_NOT_KEPT = ("e", "t")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What the host knows of a run before the device tells anything.
+
+    Attributes:
+        id: the run's id.
+        started_at: UTC, ISO 8601.
+        device: its address.
+        target: the recognized target's name, or "".
+        facts: what the device said of itself.
+        work: what runs.
+        runtime: the name of what shall execute it.
+        plan: what was asked for.
+        power: {"unavailable": reason}.
+        own_load1: the load average that this bench itself left there, by its last runs.
+    """
+
+    id: str
+    started_at: str
+    device: str
+    target: str
+    facts: Mapping[str, Any]
+    work: Work
+    runtime: str
+    plan: Mapping[str, Any]
+    power: Mapping[str, Any]
+    own_load1: float = 0.0
+
+
+def from_events(events: Sequence[Event], header: Header, *, broken: str = "") -> Run | None:
+    """Build the run that these events tell of.
+
+    Args:
+        events: all that arrived, in order, of all passes.
+        header: what the host knows.
+        broken: why no more will come ("the link is gone"), or "" when the program ended by itself.
+
+    Returns:
+        None when nothing ran: no invocation finished, so that there is nothing to keep.
+
+    Raises:
+        ProtocolError: an event lacks a field, or outputs can't be read.
+    """
+    try:
+        return _build(events, header, broken)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProtocolError(
+            f"{header.device}: an event of run {header.id} can't be read ({error!r})"
+        ) from None
+
+
+def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
+    timed = [event for event in events if event.get("pass") != "memory"]
+    first, samples = _one(timed, "first"), _many(timed, "samples")
+    warmup = _many(timed, "warmup")
+    if first is None and not samples and not warmup:
+        return None
+    ended = _ended(timed, broken)
+    whole = ended in _DONE
+    return Run(
+        id=header.id,
+        started_at=header.started_at,
+        device=header.device,
+        target=header.target,
+        facts=header.facts,
+        artifact=header.work.ref,
+        runtime=_runtime(events, header),
+        plan=header.plan,
+        load_ns=_one(timed, "load"),
+        first_ns=first,
+        warmup_ns=warmup,
+        samples_ns=samples,
+        memory=tuple(_memory(event) for event in events if event["e"] == "memory"),
+        power=header.power,
+        parity=_parity(events, header.work, whole=whole),
+        conditions=_conditions(events, header.own_load1),
+        ended=ended,
+        versions={"edgekit": __version__, "protocol": str(_hello(events).get("protocol", ""))},
+    )
+
+
+def why_nothing_ran(events: Iterable[Event]) -> str:
+    """Return the device's own word for why nothing ran, or an empty string."""
+    for event in events:
+        if event["e"] == "error":
+            return f"{event['kind']}: {event['message']}"
+    return ""
+
+
+def _ended(timed: Iterable[Event], broken: str) -> str:
+    for event in timed:
+        if event["e"] == "end":
+            return str(event["reason"])
+    return broken or why_nothing_ran(timed) or "no end was told"
+
+
+def _hello(events: Sequence[Event]) -> Event:
+    """Return the timed pass's greeting, or any, or an empty one."""
+    greetings = [event for event in events if event["e"] == "hello"]
+    timed = [event for event in greetings if event.get("pass") != "memory"]
+    return (timed or greetings or [{}])[0]
+
+
+def _runtime(events: Sequence[Event], header: Header) -> RuntimeRef:
+    hello = _hello(events)
+    return RuntimeRef(
+        name=str(hello.get("runtime", header.runtime)),
+        version=str(hello.get("version", "")),
+        threads=int(hello.get("threads", 0)),
+    )
+
+
+def _one(events: Iterable[Event], kind: str) -> int | None:
+    return next((int(event["ns"]) for event in events if event["e"] == kind), None)
+
+
+def _many(events: Iterable[Event], kind: str) -> tuple[int, ...]:
+    return tuple(int(ns) for event in events if event["e"] == kind for ns in event["ns"])
+
+
+def _memory(event: Event) -> MemoryReading:
+    return MemoryReading(
+        phase=str(event["phase"]),
+        pss_bytes=int(event["pss_bytes"]),
+        private_dirty_bytes=int(event["private_dirty_bytes"]),
+        swap_bytes=int(event["swap_bytes"]),
+        file_bytes=int(event.get("file_bytes", 0)),
+    )
+
+
+def _conditions(events: Iterable[Event], own_load1: float) -> tuple[Event, ...]:
+    told = [
+        {key: value for key, value in event.items() if key not in _NOT_KEPT}
+        for event in events
+        if event["e"] == "conditions"
+    ]
+    return ({"when": "before", "pass": "host", "own_load1": own_load1}, *told)
+
+
+def _parity(events: Sequence[Event], work: Work, *, whole: bool) -> ParityReading | None:
+    if work.bundle is None or work.artifact is None:
+        return None
+    _, expected = work.bundle.golden_arrays()
+    return compare(outputs_of(events), expected, work.artifact, whole=whole)

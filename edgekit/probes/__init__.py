@@ -1,0 +1,1 @@
+"""Probes: what is sampled beside latency, one sensor family a file."""

@@ -1,0 +1,33 @@
+"""Power: what a device could be measured with, and why it is not.
+
+No sensor family is read yet. So the answer is always "not measurable here", with the reason that
+holds for this device; a figure is never modelled in its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgekit.targets import Target
+
+_NOT_HERE = "not measurable here"
+
+
+def unavailable(facts: Mapping[str, Any], target: Target | None = None) -> str:
+    """Return why power can't be measured on a device.
+
+    Args:
+        facts: what the device said of itself; `emulated` says what emulates it, or is empty.
+        target: its recognized kind, whose file lists the sensors that such devices have.
+    """
+    if facts.get("emulated"):
+        return f"{_NOT_HERE}: an emulated device ({facts['emulated']}) draws no power of its own"
+    if facts.get("transport") == "fake":
+        return f"{_NOT_HERE}: there is no device"
+    sensors = [s.source for s in target.sensors if s.measures == "power"] if target else []
+    if sensors:
+        return f"{_NOT_HERE}: this kind of device has a sensor ({sensors[0]}) that EdgeKit can't read yet"
+    return f"{_NOT_HERE}: no sensor that EdgeKit can read"
