@@ -18,6 +18,7 @@ class Build:
         version: the pinned version.
         python: the (lowest, highest) CPython minor versions that have wheels, 3.x.
         glibc: the lowest glibc its libraries load on, as read from the libraries themselves.
+        glibcxx: the lowest N of GLIBCXX_3.4.N that they load on, read there too; libstdc++.so.6.0.N has it.
         abis: the machines it has wheels for, in uname's words.
         requires: what it needs beside itself, each as a pinned requirement by Python minor version:
             ((lowest, highest), "numpy==...").
@@ -29,6 +30,7 @@ class Build:
     glibc: tuple[int, int]
     abis: tuple[str, ...]
     requires: tuple[tuple[tuple[int, int], str], ...] = ()
+    glibcxx: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

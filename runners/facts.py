@@ -1,0 +1,262 @@
+"""What a device is, read in one round trip by a script that any POSIX sh runs.
+
+    edgekit-facts 1
+    KEY <tab> VALUE            one a line; a key may come again
+    end
+
+The answer is data: bounded, and whatever does not read so is a ProtocolError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgekit.errors import ProtocolError
+from edgekit.runners.facts_script import SCRIPT, core_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgekit.runners.transport import Transport
+
+_MAX_BYTES = 256 << 10
+_MAX_CPUS = 1024
+_MAX_TEXT = 256
+_TIMEOUT_S = 60.0
+_TRIPLES = {"aarch64": "aarch64-linux-gnu", "armv7l": "arm-linux-gnueabihf", "x86_64": "x86_64-linux-gnu"}
+_NARROW = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
+_ARM = ("aarch64", "armv7l", "armv8l")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a device said of itself; "" or None is what it did not say.
+
+    Attributes:
+        machine: the kernel's processor, in uname's words.
+        abi: the userland's: "armv7l" for 32 bits on a 64-bit ARM kernel, else `machine`.
+        system: "linux", "android" or "darwin".
+        kernel: its release.
+        model: the product's name.
+        soc: the chip's name.
+        board: the board's name.
+        libc: "glibc 2.36", "musl" or "".
+        libstdcxx: the N of libstdc++.so.6.0.N there; 0 when none was found.
+        python: absolute path of a Python 3 there, the first that will do, or "".
+        python_version: its (major, minor), or None.
+        cpus: (name, highest clock in MHz or None) of every core, in the kernel's order.
+        features: the kernel's words for what the first core's instruction set has.
+        memory_bytes: of main memory; 0 when unknown.
+        free_bytes: where EdgeKit's folder is or will be; 0 when unknown.
+        emulated: "", or what pretends to be the device: "qemu-user", "qemu-tcg", "android-emulator", "fake".
+        transport: how it was reached.
+    """
+
+    machine: str
+    abi: str
+    system: str
+    kernel: str
+    model: str
+    soc: str
+    board: str
+    libc: str
+    libstdcxx: int
+    python: str
+    python_version: tuple[int, int] | None
+    cpus: tuple[tuple[str, int | None], ...]
+    features: tuple[str, ...]
+    memory_bytes: int
+    free_bytes: int
+    emulated: str
+    transport: str
+
+    @property
+    def glibc(self) -> tuple[int, int] | None:
+        """The version of its glibc, or None when it has another libc."""
+        match = re.fullmatch(r"glibc (\d+)\.(\d+)", self.libc)
+        return (int(match[1]), int(match[2])) if match else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON's types."""
+        return asdict(self)
+
+    def match(self) -> dict[str, str]:
+        """Return the facts that `edgekit.targets.match_target` goes by."""
+        system = {"darwin": "macos"}.get(self.system, self.system)
+        return {
+            "model": self.model,
+            "soc": self.soc,
+            "board": self.board,
+            "os": system,
+            "abi": self.abi,
+            "transport": self.transport,
+        }
+
+
+def inspect(transport: Transport) -> Facts:
+    """Ask a device what it is; nothing is written there.
+
+    Raises:
+        ProtocolError: its answer can't be read.
+        DeviceError: it does not answer.
+    """
+    device = transport.device
+    answer = transport.run(["sh", "-c", SCRIPT, "sh", transport.root()], timeout_s=_TIMEOUT_S).stdout
+    return read_facts(answer, scheme=device.scheme, address=device.address)
+
+
+def read_facts(answer: bytes, *, scheme: str, address: str) -> Facts:
+    """Return the facts that the script's output tells.
+
+    Args:
+        answer: what the script printed.
+        scheme: the transport's name.
+        address: the device's, for messages.
+
+    Raises:
+        ProtocolError: it is not that script's whole output, or out of bounds.
+    """
+    told = _table(answer, address)
+    machine = _first(told, "machine")
+    if not machine:
+        raise _garbled(address, "it names no machine", answer)
+    python, version, bits = _python(told)
+    abi = machine
+    if (bits or _first(told, "bits")) == "32":
+        abi = _NARROW.get(machine, machine)
+    names = told["compatible"]
+    return Facts(
+        machine=machine,
+        abi=abi,
+        system=_system(told),
+        kernel=_first(told, "kernel"),
+        model=_first(told, "ro.product.model") or _first(told, "model") or _first(told, "product_name"),
+        soc=_first(told, "ro.soc.model") or (names[-1] if names else ""),
+        board=_first(told, "ro.product.device") or (names[0] if names else "") or _first(told, "board_name"),
+        libc=_libc(told),
+        libstdcxx=_libstdcxx(told, abi),
+        python=python,
+        python_version=version,
+        cpus=_cpus(told),
+        features=tuple(_first(told, "features", limit=_MAX_BYTES).split()),
+        memory_bytes=_number(told, "memory_kib") * 1024,
+        free_bytes=_number(told, "free_kib") * 1024,
+        emulated=_emulated(told, machine, scheme),
+        transport=scheme,
+    )
+
+
+_Told = defaultdict[str, list[str]]
+
+
+def _table(answer: bytes, address: str) -> _Told:
+    text = answer.decode("utf-8", "replace").replace("\r\n", "\n")
+    lines = text.splitlines()
+    if len(answer) > _MAX_BYTES:
+        raise _garbled(address, f"it is {len(answer)} bytes long", answer)
+    if len(lines) < 2 or lines[0] != "edgekit-facts 1" or lines[-1] != "end":  # noqa: PLR2004
+        raise _garbled(address, "it is not whole", answer)
+    told: _Told = defaultdict(list)
+    for line in lines[1:-1]:
+        key, found, value = line.partition("\t")
+        if not found:
+            raise _garbled(address, f"it holds {line[:40]!r}", answer)
+        told[key].append("".join(c for c in value if c.isprintable() or c == "\t").strip())
+    return told
+
+
+def _garbled(address: str, why: str, answer: bytes) -> ProtocolError:
+    return ProtocolError(
+        f"{address}: the device's answer to what it is can't be read: {why}",
+        hint="look whether its login prints something or its shell is no POSIX sh",
+        evidence=answer[-500:].decode("utf-8", "replace"),
+    )
+
+
+def _first(told: Mapping[str, list[str]], key: str, *, limit: int = _MAX_TEXT) -> str:
+    return next((value[:limit] for value in told.get(key, ()) if value), "")
+
+
+def _number(told: _Told, key: str) -> int:
+    text = _first(told, key)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0  # noqa: PLR2004
+
+
+def _system(told: _Told) -> str:
+    if _first(told, "ro.build.version.release"):
+        return "android"
+    return _first(told, "system").lower()
+
+
+def _python(told: _Told) -> tuple[str, tuple[int, int] | None, str]:
+    """Return path, version and word size of the first Python that will do, or of the first at all."""
+    found = [match for line in told["python"] if (match := re.fullmatch(_PYTHON, line))]
+    best = next((match for match in found if match[5] == "ok"), found[0] if found else None)
+    if best is None:
+        return "", None, ""
+    return best[1], (int(best[2]), int(best[3])), best[4]
+
+
+_PYTHON = r"(/[^\t]{1,200})\t(\d{1,2})\.(\d{1,3})\t(32|64)\t(ok|short|old)"
+
+
+def _libc(told: _Told) -> str:
+    for text in told["libc"]:
+        if match := re.search(r"(?i)(?:glibc|gnu libc)\D*(\d{1,2}\.\d{1,3})", text):
+            return f"glibc {match[1]}"
+    return "musl" if any("musl" in text for text in told["libc"]) else ""
+
+
+def _libstdcxx(told: _Told, abi: str) -> int:
+    own, best = _TRIPLES.get(abi, ""), 0
+    for path in told["libstdcxx"]:
+        match = re.search(r"libstdc\+\+\.so\.6\.0\.(\d{1,3})$", path)
+        foreign = any(triple in path for triple in _TRIPLES.values() if triple != own) or "i386-linux" in path
+        if match and not foreign:
+            best = max(best, int(match[1]))
+    return best
+
+
+def _cpus(told: _Told) -> tuple[tuple[str, int | None], ...]:
+    """Return name and clock of each core: names from /proc/cpuinfo, in order, clocks from cpufreq."""
+    clocks = dict(line.split(" ", 1) for line in told["max_khz"][:_MAX_CPUS] if line.count(" ") == 1)
+    found: list[tuple[str, int | None]] = []
+    number, name, implementer = "", "", ""
+    for line in [*told["cpuinfo"][: 4 * _MAX_CPUS], "processor:end"]:
+        key, _, value = (part.strip() for part in line.partition(":"))
+        if key == "processor":
+            if number:
+                khz = clocks.get(number, "")
+                found.append((name, int(khz) // 1000 if khz.isascii() and khz.isdigit() else None))
+            number, name, implementer = value, "", ""
+        elif key == "CPU implementer":
+            implementer = value
+        elif key == "CPU part":
+            name = core_name(implementer, value)
+        elif key == "model name" and not name:
+            name = value
+    return tuple(found)
+
+
+def _emulated(told: _Told, machine: str, scheme: str) -> str:
+    """Return what pretends to be this device.
+
+    Under qemu-user a process's /proc/PID/exe, read by another process, is QEMU itself, and the host's
+    kernel names another architecture than uname does. A machine of QEMU's has its firmware interface or
+    its dummy board's name; an x86 one may be real hardware virtualized, so it goes by its processor.
+    """
+    if scheme == "fake":
+        return "fake"
+    kernel_arch = _first(told, "kernel_arch")
+    if "/qemu-" in _first(told, "exe") or (kernel_arch.startswith(("x86", "i386")) and machine in _ARM):
+        return "qemu-user"
+    if _first(told, "ro.kernel.qemu") == "1" or _first(told, "ro.hardware") in {"ranchu", "goldfish"}:
+        return "android-emulator"
+    cpu_names = [line for line in told["cpuinfo"] if line.startswith("model name")]
+    signs = [*told["compatible"], _first(told, "sys_vendor"), *(["qemu"] if told["qemu"] else [])]
+    if machine in _ARM and any(re.search("qemu|dummy-virt", sign, re.IGNORECASE) for sign in signs):
+        return "qemu-tcg"
+    return "qemu-tcg" if any("QEMU" in name or "TCG" in name for name in cpu_names) else ""
