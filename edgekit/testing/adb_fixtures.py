@@ -1,0 +1,48 @@
+"""pytest fixtures for adb: private servers, doubles, and real daemons.
+
+# conftest.py
+pytest_plugins = ["edgekit.testing.adb_fixtures"]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from edgekit.testing.adb_double import AdbDouble
+from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session", params=PROGRAMS)
+def adb_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrivateAdb]:
+    """Yield each adb program that is installed, with a server of its own."""
+    path = program(request.param)
+    if not path:
+        pytest.skip(f"there is no {request.param} adb: apt install adb, pip install adbutils")
+    with PrivateAdb(path, tmp_path_factory.mktemp(f"adb-{request.param}")) as server:
+        yield server
+
+
+@pytest.fixture
+def adb(adb_server: PrivateAdb, monkeypatch: pytest.MonkeyPatch) -> PrivateAdb:
+    """Return an adb program, with this process's environment pointing to it and to its server."""
+    for name, value in adb_server.env.items():
+        monkeypatch.setenv(name, value)
+    return adb_server
+
+
+@pytest.fixture
+def adb_double(adb: PrivateAdb, tmp_path: Path) -> Iterator[AdbDouble]:
+    """Yield a running double that no server is connected to yet."""
+    root = tmp_path / "phone"
+    root.mkdir()
+    with AdbDouble(root) as double:
+        yield double
+    adb.run("disconnect", double.serial)

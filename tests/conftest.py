@@ -1,0 +1,3 @@
+"""Fixtures for all tests."""
+
+pytest_plugins = ["edgekit.testing.adb_fixtures", "edgekit.testing.ssh_fixtures"]
