@@ -1,6 +1,6 @@
 """Sources in, one frozen graph out.
 
-    load_source("mobilenet_v2_0.35")  ->  Source  ->  freeze(source)  ->  FrozenGraph
+load_source("mobilenet_v2_0.35")  ->  Source  ->  freeze(source)  ->  FrozenGraph
 """
 
 from __future__ import annotations

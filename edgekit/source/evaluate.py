@@ -47,7 +47,9 @@ def evaluate_constants(graph: Graph) -> int:
         if name in known or not _is_constant(graph, node, known, left):
             continue
         operands = [known.get(node_of(i)) for i in node.input]
-        if node.op in table and all(o is not None and ":" not in i for o, i in zip(operands, node.input, strict=True)):
+        if node.op in table and all(
+            o is not None and ":" not in i for o, i in zip(operands, node.input, strict=True)
+        ):
             known[name] = np.asarray(table[node.op](*(_wide(o) for o in operands)))
         else:
             left.append(name)

@@ -124,7 +124,11 @@ def _constant_operand(graph: Graph, node: Any) -> tuple[str, np.ndarray[Any, Any
     pairs = [(0, 1)] if node.op in ("Sub", "RealDiv", "BiasAdd") else [(0, 1), (1, 0)]
     for flowing, fixed in pairs:
         value = graph.constants.get(node_of(node.input[fixed]))
-        if value is not None and value.dtype.kind == "f" and node_of(node.input[flowing]) not in graph.constants:
+        if (
+            value is not None
+            and value.dtype.kind == "f"
+            and node_of(node.input[flowing]) not in graph.constants
+        ):
             return node.input[flowing], value.astype(np.float64)
     return node.input[0], None
 
@@ -135,7 +139,11 @@ def _width(graph: Graph, name: str) -> int:
     weights = graph.constants[node_of(node.input[1])]
     if node.op == "MatMul":
         return int(weights.shape[0 if node.attr["transpose_b"].b else 1])
-    return int(weights.shape[2] * weights.shape[3]) if node.op == "DepthwiseConv2dNative" else int(weights.shape[-1])
+    return (
+        int(weights.shape[2] * weights.shape[3])
+        if node.op == "DepthwiseConv2dNative"
+        else int(weights.shape[-1])
+    )
 
 
 def _channels_of(graph: Graph, name: str) -> int | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.bundle import Preprocessing
+    from edgekit.source.graph import Graph
 
 IMAGE_RANK = 4
 _UNREADABLE = (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, EOFError)
@@ -68,15 +69,13 @@ def load_source(
             if resolution is not None:
                 opened.options["resolution"] = str(resolution)
         shape = _closed(spec, opened.shape, resolution)
-        graph, function = trace(opened.call, shape, spec)
+        graph = trace(opened.call, shape, spec)
         return Source(
             name=spec if kind == "zoo" else Path(spec).name,
             kind=kind,
             graph=graph,
-            input=TensorSpec(
-                name="input", shape=shape, dtype="float32", layout="NHWC" if len(shape) == IMAGE_RANK else "any"
-            ),
-            output=_output(spec, graph, function),
+            inputs=(_input(shape),),
+            outputs=(_output(spec, graph),),
             sha256=graph.sha256(),
             parameters=opened.parameters,
             preprocessing=opened.preprocessing,
@@ -96,20 +95,23 @@ def source_kind(spec: str) -> str:
     path = Path(spec)
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
-            raise UsageError(f"{spec} is a folder without saved_model.pb", hint="give the SavedModel's own folder")
+            raise UsageError(
+                f"{spec} is a folder without saved_model.pb", hint="give the SavedModel's own folder"
+            )
         return "savedmodel"
     if path.is_file():
         kinds = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}
         if path.suffix.lower() not in kinds:
             raise UsageError(
-                f"{spec} is of no kind that EdgeKit reads", hint="give a .keras or .h5 file, or a SavedModel folder"
+                f"{spec} is of no kind that EdgeKit reads",
+                hint="give a .keras or .h5 file, or a SavedModel folder",
             )
         return kinds[path.suffix.lower()]
     if zoo.is_zoo_name(spec):
         return "zoo"
     if path.suffix.lower() in (".keras", ".h5", ".hdf5") or "/" in spec:
         raise UsageError(f"there is no file {spec}", hint="check the path")
-    raise UnknownNameError("source (neither a file nor a zoo name)", spec, zoo.names())
+    raise UnknownNameError("source (neither a file nor a zoo name)", spec, zoo.zoo_names())
 
 
 def _require() -> None:
@@ -123,7 +125,9 @@ def _require() -> None:
 def _open_zoo(spec: str, weights: str, classes: int, resolution: int | None, seed: int) -> _Opened:
     from edgekit import zoo
 
-    keras_model = zoo.build(spec, weights=weights, classes=classes, channels=3, resolution=resolution, seed=seed)
+    keras_model = zoo.build(
+        spec, weights=weights, classes=classes, channels=3, resolution=resolution, seed=seed
+    )
     options = {"weights": weights, "classes": str(classes), "seed": str(seed)}
     opened = _from_keras(spec, keras_model)
     opened.preprocessing = zoo.describe(spec).preprocessing
@@ -153,7 +157,8 @@ def _check_container(path: Path, kind: str) -> None:
             with h5py.File(path, "r") as file:
                 if "model_config" not in file.attrs:
                     raise UsageError(
-                        f"{path.name} holds weights without a network", hint="save the whole network: model.save(...)"
+                        f"{path.name} holds weights without a network",
+                        hint="save the whole network: model.save(...)",
                     )
         except OSError as error:
             raise UsageError(damaged, hint=hint, evidence=str(error)) from error
@@ -221,9 +226,13 @@ def _open_savedmodel(path: Path) -> _Opened:
             raise several(path.name, what, len(tensors))
     name, spec = next(iter(given.items()))
     if spec.dtype != tf.float32:
-        raise UsageError(f"{path.name} takes {spec.dtype.name}, not float32", hint="export it with a float32 input")
+        raise UsageError(
+            f"{path.name} takes {spec.dtype.name}, not float32", hint="export it with a float32 input"
+        )
     if spec.shape.rank is None:
-        raise UsageError(f"{path.name} does not say how many dimensions its input has", hint="export it with a shape")
+        raise UsageError(
+            f"{path.name} does not say how many dimensions its input has", hint="export it with a shape"
+        )
     output = next(iter(signature.structured_outputs))
     variables = signature.trainable_variables or signature.variables
 
@@ -249,13 +258,16 @@ def several(name: str, what: str, count: int) -> UsageError:
 
 def _closed(name: str, shape: tuple[int | None, ...], resolution: int | None) -> tuple[int, ...]:
     if shape[0] not in (None, 1):
-        raise UsageError(f"{name} has a fixed batch of {shape[0]}", hint="save it with an open batch, or a batch of 1")
+        raise UsageError(
+            f"{name} has a fixed batch of {shape[0]}", hint="save it with an open batch, or a batch of 1"
+        )
     inner = list(shape[1:])
     if len(shape) == IMAGE_RANK:
         for axis in (0, 1):
             if resolution is not None and inner[axis] not in (None, resolution):
                 raise UsageError(
-                    f"{name} has a fixed input of {inner[0]} x {inner[1]} pixels", hint="leave out --resolution"
+                    f"{name} has a fixed input of {inner[0]} x {inner[1]} pixels",
+                    hint="leave out --resolution",
                 )
             inner[axis] = resolution if inner[axis] is None else inner[axis]
     if any(n is None for n in inner):
@@ -263,17 +275,25 @@ def _closed(name: str, shape: tuple[int | None, ...], resolution: int | None) ->
     return (1, *(int(n) for n in inner if n is not None))
 
 
-def _output(name: str, graph: Any, function: Any) -> TensorSpec:
+def _input(shape: tuple[int, ...]) -> TensorSpec:
+    layout = "NHWC" if len(shape) == IMAGE_RANK else "any"
+    return TensorSpec(name="input", shape=shape, dtype="float32", layout=layout)
+
+
+def _output(name: str, graph: Graph) -> TensorSpec:
     import tensorflow as tf
 
     with tf.Graph().as_default() as traced:
         tf.import_graph_def(graph.to_graph_def(), name="")
         tensor = traced.get_tensor_by_name("output:0")
-    del function
     if tensor.dtype != tf.float32:
-        raise UsageError(f"{name} gives {tensor.dtype.name}, not float32", hint="save it with a float32 output")
+        raise UsageError(
+            f"{name} gives {tensor.dtype.name}, not float32", hint="save it with a float32 output"
+        )
     if not tensor.shape.is_fully_defined():
-        raise UsageError(f"the output of {name} has no fixed shape ({tensor.shape})", hint="give it a fixed shape")
+        raise UsageError(
+            f"the output of {name} has no fixed shape ({tensor.shape})", hint="give it a fixed shape"
+        )
     shape = tuple(tensor.shape.as_list())
     return TensorSpec(name="output", shape=shape, dtype="float32", layout="NC" if len(shape) == 2 else "any")  # noqa: PLR2004
 

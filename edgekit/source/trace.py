@@ -17,8 +17,8 @@ _serial = itertools.count()
 _VARIABLE = "/ReadVariableOp/resource"
 
 
-def trace(call: Callable[[Any], Any], shape: tuple[int, ...], name: str) -> tuple[Graph, Any]:
-    """Return the graph of a call on one float32 tensor, and its ConcreteFunction.
+def trace(call: Callable[[Any], Any], shape: tuple[int, ...], name: str) -> Graph:
+    """Return the graph of a call on one float32 tensor.
 
     Args:
         call: takes a tensor, returns one.
@@ -47,7 +47,7 @@ def trace(call: Callable[[Any], Any], shape: tuple[int, ...], name: str) -> tupl
     graph.bypass()
     _rename(graph)
     _refuse(graph, name)
-    return graph, function
+    return graph
 
 
 def to_function(graph_def: Any) -> Any:
@@ -58,7 +58,9 @@ def to_function(graph_def: Any) -> Any:
         tf.graph_util.import_graph_def(graph_def, name="")
 
     wrapped = tf.compat.v1.wrap_function(load, [])
-    return wrapped.prune(wrapped.graph.get_tensor_by_name("input:0"), wrapped.graph.get_tensor_by_name("output:0"))
+    return wrapped.prune(
+        wrapped.graph.get_tensor_by_name("input:0"), wrapped.graph.get_tensor_by_name("output:0")
+    )
 
 
 def _inlined(function: Any) -> Any:
@@ -85,7 +87,9 @@ def _inlined(function: Any) -> Any:
         tf.graph_util.import_graph_def(graph_def, name="")
 
     wrapped = tf.compat.v1.wrap_function(load, [])
-    pruned = wrapped.prune(wrapped.graph.get_tensor_by_name("input:0"), wrapped.graph.get_tensor_by_name(output))
+    pruned = wrapped.prune(
+        wrapped.graph.get_tensor_by_name("input:0"), wrapped.graph.get_tensor_by_name(output)
+    )
     return convert_variables_to_constants_v2(pruned)
 
 
@@ -151,7 +155,8 @@ def _refuse(graph: Graph, name: str) -> None:
             raise ConversionError(f"{name} calls a function that can't be inlined ({node.name})")
         if "data_format" in node.attr and node.attr["data_format"].s == b"NCHW":
             raise UsageError(
-                f"{name} is laid out channels first ({node.name})", hint="save it with data_format='channels_last'"
+                f"{name} is laid out channels first ({node.name})",
+                hint="save it with data_format='channels_last'",
             )
 
 

@@ -25,8 +25,8 @@ class Source:
         name: the zoo name or the file's name.
         kind: one of KINDS.
         graph: operations and weights, as traced, batch norm unfolded.
-        input: its only input, float32, NHWC where it is an image.
-        output: its only output, float32.
+        inputs: its only input, float32, NHWC where it is an image.
+        outputs: its only output, float32.
         sha256: of operations and weights, whatever the nodes are called and whichever file they came from.
         parameters: how many trainable parameters.
         preprocessing: how an image becomes its input, where that is known.
@@ -36,12 +36,22 @@ class Source:
     name: str
     kind: str
     graph: Graph
-    input: TensorSpec
-    output: TensorSpec
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     sha256: str
     parameters: int
     preprocessing: Preprocessing | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def input(self) -> TensorSpec:
+        """The only input."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> TensorSpec:
+        """The only output."""
+        return self.outputs[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

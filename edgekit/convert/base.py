@@ -1,0 +1,137 @@
+"""What a converter is, what it works on, and the registry of formats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edgekit.errors import UnknownNameError
+from edgekit.plugins import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    import numpy as np
+
+    from edgekit.artifact import TensorSpec
+    from edgekit.convert.calibrate import CalibrationData
+    from edgekit.source import FrozenGraph
+
+
+@dataclass(slots=True, kw_only=True)
+class Work:
+    """One call's work: what every recipe starts from, and what recipes of one format share.
+
+    Attributes:
+        frozen: the frozen graph.
+        calibration: representative inputs, or None.
+        shared: what was made once and is used again (the float .tflite, activation ranges), by name.
+    """
+
+    frozen: FrozenGraph
+    calibration: CalibrationData | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what `make` returned the first time it was asked for under this name."""
+        if name not in self.shared:
+            self.shared[name] = make()
+        return self.shared[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a converter wrote.
+
+    Attributes:
+        inputs: the artifact's inputs.
+        outputs: the artifact's outputs.
+        provenance: options and findings worth keeping, by name.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+class Converter(Protocol):
+    """One format: writes artifacts, and runs or inspects them on the host."""
+
+    suffix: str
+    """Of the artifact's file or folder, with its dot."""
+
+    libraries: tuple[str, ...]
+    """The distributions whose versions go into the provenance."""
+
+    def convert(self, work: Work, precision: str, path: Path) -> Made:
+        """Write an artifact.
+
+        Raises:
+            ConversionError: the format can't express the network; the operation is named.
+        """
+        ...
+
+    def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+        """Run an artifact on the host, two threads at most.
+
+        Args:
+            path: the artifact.
+            inputs: float32, N x the input's shape without its batch.
+
+        Returns:
+            float32, N x the output's shape without its batch, quantized values made real; None where this host
+            can't run the format.
+        """
+        ...
+
+    def inspect(self, work: Work, precision: str, path: Path) -> str:
+        """Hold an artifact's structure against the frozen graph; return what was proved, in a few words.
+
+        Raises:
+            ConversionError: the structure is not what was asked for.
+        """
+        ...
+
+
+CONVERTERS: Registry[Converter] = Registry("format", refuse=UnknownNameError, group="edgekit.converters")
+"""The formats by name. Other packages add theirs by the entry point "edgekit.converters"."""
+
+for _name, _place in (
+    ("tflite", "edgekit.convert.tflite:CONVERTER"),
+    ("onnx", "edgekit.convert.onnx:CONVERTER"),
+    ("coreml", "edgekit.convert.coreml:CONVERTER"),
+):
+    CONVERTERS.add(_name, _place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Progress of a conversion or a verification.
+
+    Attributes:
+        recipe: the recipe at work, or "" for what all share.
+        phase: "freeze", "golden", "convert", "prove", "write", "verify" or "accuracy".
+        seconds: how long the phase took; None when it begins.
+    """
+
+    recipe: str
+    phase: str
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        took = "" if self.seconds is None else f" ({self.seconds:.1f} s)"
+        return f"{self.phase} {self.recipe}".strip() + took
+
+
+def versions(libraries: tuple[str, ...]) -> dict[str, str]:
+    """Return the installed versions of distributions; one that is absent is left out."""
+    from importlib import metadata
+
+    found = {}
+    for library in libraries:
+        try:
+            found[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,190 @@
+"""ONNX: the float file by tf2onnx, fp16 and int8 from it by onnxruntime's tools, proved by ONNX Runtime.
+
+The source's layout is kept: an NHWC input stays NHWC.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.artifact import TensorSpec
+from edgekit.convert.base import Made, Work
+from edgekit.convert.onnx_tools import observe, session, tidy_names
+from edgekit.errors import ConversionError, MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edgekit.convert.ranges import Ranges
+
+OPSET = 17
+"""The newest that every runtime of the last three years reads, and enough for these networks."""
+HALF_MAX = 65504.0
+_DTYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
+
+
+class OnnxConverter:
+    """The format "onnx"; see `base.Converter`.
+
+    fp32: as converted. fp16: weights and activations in 16 bits, input and output float32. int8: QDQ, weights
+    symmetric per channel, activations asymmetric per tensor, input and output float32.
+    """
+
+    suffix = ".onnx"
+    libraries = ("tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "onnxruntime")
+
+    def convert(self, work: Work, precision: str, path: Path) -> Made:
+        """Write a .onnx file."""
+        proto = work.once("onnx", lambda: _float_proto(work))
+        provenance = {"opset": str(OPSET)}
+        if precision == "fp16":
+            proto = _half(proto)
+        elif precision == "int8":
+            ready = work.once("onnx ready", lambda: _ready(proto))
+            ranges = work.once("onnx ranges", lambda: observe(ready, _samples(work)))
+            proto = _integer(ready, ranges)
+            provenance["quantizer"] = "onnxruntime QDQ int8, per channel, min/max"
+        path.write_bytes(proto.SerializeToString(deterministic=True))
+        source = work.frozen.source
+        return Made(
+            inputs=(_spec(proto.graph.input[0], source.input.layout),),
+            outputs=(_spec(proto.graph.output[0], source.output.layout),),
+            provenance=provenance,
+        )
+
+    def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Run a .onnx file in ONNX Runtime on the CPU."""
+        import numpy as np
+
+        ready = session(path.read_bytes())
+        name = ready.get_inputs()[0].name
+        return np.stack([ready.run(None, {name: row[None]})[0][0] for row in inputs]).astype(np.float32)
+
+    def inspect(self, work: Work, precision: str, path: Path) -> str:
+        """Refuse an int8 file whose convolutions or dense layers still read floats."""
+        import onnx
+
+        if precision == "int8":
+            graph = onnx.load_model_from_string(path.read_bytes()).graph
+            makers = {out: node.op_type for node in graph.node for out in node.output}
+            for node in graph.node:
+                heavy = node.op_type in ("Conv", "Gemm", "MatMul")
+                if heavy and any(makers.get(i) != "DequantizeLinear" for i in node.input[:2]):
+                    raise ConversionError(
+                        f"onnx-int8 of {work.frozen.source.name} is not quantized throughout: {node.name} reads floats"
+                    )
+        return "run on the host (ONNX Runtime)"
+
+
+CONVERTER = OnnxConverter()
+
+
+def _samples(work: Work) -> np.ndarray[Any, Any]:
+    if work.calibration is None:
+        raise ConversionError("int8 needs calibration data")
+    return work.calibration.inputs
+
+
+def _float_proto(work: Work) -> Any:
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise MissingExtraError("tf2onnx", "convert") from error
+    try:
+        proto, _ = tf2onnx.convert.from_graph_def(
+            work.frozen.graph_def, input_names=["input:0"], output_names=["output:0"], opset=OPSET
+        )
+    except (ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError) as error:
+        raise _inexpressible(work, str(error)) from error
+    known = {"", "ai.onnx"}
+    foreign = sorted({node.op_type for node in proto.graph.node if node.domain not in known})
+    if foreign:
+        raise _inexpressible(work, f"operation {foreign[0]}")
+    tidy_names(proto, {"input:0": "input", "output:0": "output"})
+    return proto
+
+
+def _inexpressible(work: Work, reason: str) -> ConversionError:
+    return ConversionError(
+        f"ONNX can't express {work.frozen.source.name} ({reason[:200]})",
+        hint="replace the operation by a standard one",
+        evidence=reason,
+    )
+
+
+def _half(proto: Any) -> Any:
+    """Return the network in 16 bits between its float32 input and output.
+
+    Raises:
+        ConversionError: a weight is beyond what 16 bits hold.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+    from onnxruntime.transformers import float16
+
+    for tensor in proto.graph.initializer:
+        largest = float(np.max(np.abs(numpy_helper.to_array(tensor)), initial=0.0))
+        if tensor.data_type == 1 and largest > HALF_MAX:
+            raise ConversionError(
+                f"the weight {tensor.name} reaches {largest:.3g}, 16-bit floats end at {HALF_MAX:g}",
+                hint="use onnx-fp32, or train with weight decay",
+            )
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    return float16.convert_float_to_float16(copy, keep_io_types=True)
+
+
+def _ready(proto: Any) -> Any:
+    """Return the float network as the quantizer wants it: shapes inferred, pads and constants folded."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ready.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        ready = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(path.read_bytes()))
+    tidy_names(ready, {})
+    return ready
+
+
+def _integer(ready: Any, ranges: Ranges) -> Any:
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+    from onnxruntime.quantization.registry import QDQRegistry
+
+    measured = {n: (np.float32(low), np.float32(high)) for n, (low, high) in ranges.pairs().items()}
+    copy = type(ready)()
+    copy.CopyFrom(ready)
+    quantizer = QDQQuantizer(
+        copy,
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=QuantType.QInt8,
+        tensors_range=TensorsData(CalibrationMethod.MinMax, measured),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=sorted(QDQRegistry),
+        extra_options={},
+    )
+    try:
+        quantizer.quantize_model()
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise ConversionError(
+            f"onnxruntime's quantizer failed ({str(error)[:200]})", evidence=str(error)
+        ) from error
+    return quantizer.model.model
+
+
+def _spec(value: Any, layout: str) -> TensorSpec:
+    kind = value.type.tensor_type
+    shape = tuple(int(d.dim_value) for d in kind.shape.dim)
+    return TensorSpec(name=value.name, shape=shape, dtype=_DTYPES[kind.elem_type], layout=layout)

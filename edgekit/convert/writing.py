@@ -1,0 +1,178 @@
+"""Write a bundle so that it is whole at every moment, as far as it goes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.bundle import MANIFEST, Bundle, Golden, SourceRecord, write_atomic
+from edgekit.errors import UsageError
+from edgekit.recipe import recipe_names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+
+    from edgekit.artifact import Artifact
+    from edgekit.bundle import Preprocessing
+    from edgekit.source import Source
+
+ARTIFACTS, GOLDEN, LABELS = "artifacts", "golden", "labels.txt"
+
+
+def existing(out: Path, source: Source) -> Bundle | None:
+    """Return the bundle that is at `out` already, or None.
+
+    Raises:
+        UsageError: something else is there, or a bundle of another source.
+    """
+    if not out.exists():
+        return None
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file", hint="name a folder for the bundle")
+    if not (out / MANIFEST).exists():
+        if any(out.iterdir()):
+            raise UsageError(
+                f"{out} is a folder with other things in it", hint="name a new folder for the bundle"
+            )
+        return None
+    bundle = Bundle.load(out)
+    if bundle.source.sha256 != source.sha256:
+        raise UsageError(
+            f"{out} is the bundle of another source: {bundle.source.name} with sha256 {bundle.source.sha256[:12]}, "
+            f"not {source.name} with {source.sha256[:12]}",
+            hint="name another folder",
+        )
+    return bundle
+
+
+class BundleWriter:
+    """Adds proved artifacts to a bundle, one by one; `bundle.json` is written after each.
+
+    Args:
+        out: the bundle's folder; made when the first artifact is added.
+        before: the bundle that is there already, or None.
+        source: what it is made from.
+        golden: inputs and outputs, and where the inputs came from.
+        preprocessing: how an image becomes an input, or None.
+        labels: the classes' names, or None.
+        provenance: of the bundle.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        before: Bundle | None,
+        source: Source,
+        *,
+        golden: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str],
+        preprocessing: Preprocessing | None,
+        labels: Sequence[str] | None,
+        provenance: Mapping[str, str],
+    ) -> None:
+        self.out = out
+        self.bundle = before
+        self._source = source
+        self._golden = golden
+        self._preprocessing = preprocessing
+        self._labels = labels
+        self._provenance = provenance
+        self._opened = False
+
+    def workplace(self) -> Path:
+        """Return a folder beside the bundle, on the same file system, for what is not proved yet."""
+        place = self.out.parent / f".{self.out.name}.{os.getpid()}.part"
+        place.mkdir(parents=True, exist_ok=True)
+        return place
+
+    def add(self, artifact: Artifact, made: Path) -> Bundle:
+        """Move a proved artifact in and write the manifest; one of the same recipe is replaced."""
+        bundle = self._open()
+        others = tuple(a for a in bundle.artifacts if a.recipe != artifact.recipe)
+        if len(others) != len(bundle.artifacts):
+            bundle = self._save(dataclasses.replace(bundle, artifacts=others))
+        place = self.out / artifact.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir():
+            shutil.rmtree(place)
+        made.replace(place)
+        order = {name: index for index, name in enumerate(recipe_names())}
+        artifacts = sorted((*others, artifact), key=lambda a: order.get(a.recipe, len(order)))
+        return self._save(dataclasses.replace(bundle, artifacts=tuple(artifacts)))
+
+    def close(self) -> None:
+        """Remove what was not proved."""
+        shutil.rmtree(self.workplace(), ignore_errors=True)
+
+    def _save(self, bundle: Bundle) -> Bundle:
+        bundle.save()
+        self.bundle = bundle
+        return bundle
+
+    def _open(self) -> Bundle:
+        """Return the bundle with this call's golden data, labels and provenance, written on first use."""
+        if self._opened and self.bundle is not None:
+            return self.bundle
+        self.out.mkdir(parents=True, exist_ok=True)
+        before = self.bundle
+        labels = before.labels if before else None
+        if self._labels is not None:
+            labels = LABELS
+            write_atomic(self.out / LABELS, ("\n".join(self._labels) + "\n").encode())
+        bundle = Bundle(
+            root=self.out,
+            source=_record(self._source),
+            artifacts=before.artifacts if before else (),
+            golden=self._write_golden(before),
+            preprocessing=self._preprocessing or (before.preprocessing if before else None),
+            labels=labels,
+            provenance={**(before.provenance if before else {}), **self._provenance},
+        )
+        self._opened = True
+        return self._save(bundle)
+
+    def _write_golden(self, before: Bundle | None) -> Golden:
+        """Write golden data under names that nobody uses yet; the old files stay until the manifest is new."""
+        inputs, outputs, origin = self._golden
+        parts = {"inputs": _npy(inputs), "outputs": _npy(outputs)}
+        shas = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
+        if before and before.golden.inputs_sha256 == shas["inputs"]:
+            return before.golden
+        (self.out / GOLDEN).mkdir(exist_ok=True)
+        paths = {}
+        for name, content in parts.items():
+            tail = "" if before is None else f"-{shas[name][:8]}"
+            paths[name] = f"{GOLDEN}/{name}{tail}.npy"
+            write_atomic(self.out / paths[name], content)
+        return Golden(
+            inputs=paths["inputs"],
+            outputs=paths["outputs"],
+            inputs_sha256=shas["inputs"],
+            outputs_sha256=shas["outputs"],
+            count=len(inputs),
+            origin=origin,
+        )
+
+
+def _npy(values: np.ndarray[Any, Any]) -> bytes:
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, values.astype(np.float32), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _record(source: Source) -> SourceRecord:
+    return SourceRecord(
+        name=source.name,
+        kind=source.kind,
+        sha256=source.sha256,
+        parameters=source.parameters,
+        options=dict(source.options),
+    )
