@@ -30,7 +30,6 @@ import platform
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -40,7 +39,7 @@ from typing import Any, Self
 
 from edgekit.errors import UsageError
 from edgekit.testing import board_root
-from edgekit.testing.ssh_files import SshFiles
+from edgekit.testing.ssh_files import SshFiles, answers, free_port
 
 USERS = ("root", "pi")
 _HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
@@ -48,7 +47,6 @@ _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _OWN_BINFMT = (6, 7)  # since this kernel a user namespace has handlers of its own
 _ADMIN = 21  # CAP_SYS_ADMIN's bit
 _READY_S = 30.0
-_ADB_PORTS = range(5555, 5586)
 _STATE = "up.json"
 _SSHD = """Port {port}
 ListenAddress 127.0.0.1
@@ -121,7 +119,7 @@ class Board:
             raise UsageError("no board can run here", hint=reason)
         root = board_root.build()
         folder = Path(tempfile.mkdtemp(prefix="edgekit-board-"))
-        port = _free_port()
+        port = free_port()
         self.files = SshFiles(folder=folder, alias=f"edgekit-board-{port}", port=port, user=self._user)
         self.files.write()
         spec = json.dumps(self._spec(root))
@@ -184,7 +182,7 @@ class Board:
 
     def _wait_ready(self) -> None:
         end = time.monotonic() + _READY_S
-        while not _answers(self.files.port):
+        while not answers(self.files.port):
             if self.process is None or self.process.poll() is not None or time.monotonic() > end:
                 said = self.log.read_text(errors="replace")
                 self.stop()
@@ -233,23 +231,6 @@ def _register_globally() -> None:
     if not (_BINFMT / "register").exists():
         subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(_BINFMT)], check=True)
     (_BINFMT / "register").write_text(_HANDLER.read_text())
-
-
-def _free_port() -> int:
-    """Return a port that is free now and that no adb server takes for an emulator's."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        if port not in _ADB_PORTS:
-            return port
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5.0) as link:
-            return link.recv(8).startswith(b"SSH-2.0")
-    except OSError:
-        return False
 
 
 # --- the program -------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ All lies in one folder, so that host keys are checked as always and nothing in ~
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_ADB_PORTS = range(5555, 5586)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,3 +101,21 @@ def make_key(path: Path) -> None:
         raise UsageError("ssh-keygen is not installed", hint="apt-get install openssh-client")
     command = [program, "-q", "-t", "ed25519", "-N", "", "-C", "edgekit-test", "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that is free now and that no adb server takes for an emulator's."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+        if port not in _ADB_PORTS:
+            return port
+
+
+def answers(port: int) -> bool:
+    """Return whether an SSH server says its name on this port of 127.0.0.1."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5.0) as link:
+            return link.recv(8).startswith(b"SSH-2.0")
+    except OSError:
+        return False

@@ -1,0 +1,237 @@
+"""A device over SSH, by paramiko: one connection that is kept, a channel for each command.
+
+The device needs an SSH server and a POSIX login shell; no SFTP server, because files go through `cat`, which
+says what went wrong. ~/.ssh/config is heeded (see ssh_config) and host keys are checked.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from edgekit.errors import DeviceLostError, DeviceRefusedError, DeviceTimeoutError, DeviceUnfitError
+from edgekit.runners.transport.base import DEFAULT_TIMEOUT_S, CommandResult, Transport
+from edgekit.runners.transport.command import command_line, encoded
+from edgekit.runners.transport.ssh_config import hops
+from edgekit.runners.transport.ssh_link import reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from edgekit.targets import Device
+
+_CHUNK = 1 << 18
+_PACKET = 32_000  # what fits into one packet of the protocol
+_TICK_S = 0.2
+_JOIN_S = 5.0
+
+
+class SshTransport(Transport):
+    """A way to a device over SSH.
+
+    Args:
+        device: one with an ssh address.
+        config: the only SSH configuration to read; None for $EDGEKIT_SSH_CONFIG, or else the usual ones.
+    """
+
+    def __init__(self, device: Device, *, config: Path | None = None) -> None:
+        super().__init__(device)
+        self._config = config
+        self._stack = ExitStack()
+        self._wire: Any = None
+        self._home = ""
+
+    def root(self) -> str:
+        """Return the folder `.edgekit` in the login's home.
+
+        Raises:
+            DeviceUnfitError: the login has no home there.
+        """
+        if not self._home:
+            home = self.check(["sh", "-c", 'printf %s "$HOME"']).text
+            if not home.startswith("/"):
+                what = f"the login's home there is {home!r}"
+                raise DeviceUnfitError(self.device.address, what, hint="give the user a home folder")
+            self._home = home.rstrip("/")
+        return f"{self._home}/.edgekit"
+
+    def _connect(self) -> None:
+        way = hops(self.device, self._config)
+        with ExitStack() as stack:
+            self._wire = reach(self.device.address, way, stack)
+            self._stack = stack.pop_all()
+
+    def _disconnect(self) -> None:
+        self._wire = None
+        self._stack.close()
+
+    def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
+        out: list[bytes] = []
+        source = (stdin[start : start + _PACKET] for start in range(0, len(stdin), _PACKET))
+        code, err = self._stream(command, source, out.append, timeout_s)
+        return code, b"".join(out), err
+
+    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
+        argv = ["sh", "-c", 'exec cat >"$1"', "sh", remote]
+        with local.open("rb") as file:
+            self._transfer(argv, _chunks(file), lambda _: None, timeout_s)
+
+    def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
+        argv = ["sh", "-c", 'exec cat <"$1"', "sh", remote]
+        with local.open("wb") as file:
+            self._transfer(argv, (), file.write, timeout_s)
+
+    def _transfer(
+        self, argv: list[str], source: Iterable[bytes], sink: Callable[[bytes], object], timeout_s: float
+    ) -> None:
+        start = time.monotonic()
+        code, err = self._guarded(
+            command_line(argv), lambda line: self._stream(line, source, sink, timeout_s)
+        )
+        if code:
+            spent = time.monotonic() - start
+            raise self.failure(
+                CommandResult(argv=tuple(argv), exit_code=code, stdout=b"", stderr=err, duration_s=spent)
+            )
+
+    def _stream(
+        self, command: str, source: Iterable[bytes], sink: Callable[[bytes], object], timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Run a line with streams; return its exit code and standard error."""
+        end = time.monotonic() + timeout_s
+        # A subshell: its parent turns the signal that ended it into an exit code, which paramiko would drop.
+        whole = encoded(f"({command}\n); exit $?")
+        with _Session(self._channel(timeout_s), whole, source) as session:
+            try:
+                code, err = session.finish(sink, end)
+            except TimeoutError:
+                what = f"no end within {timeout_s:g} s"
+                raise DeviceTimeoutError(self.device.address, what, hint="allow it more time") from None
+        if code < 0:
+            alive = self._wire.is_active()
+            raise self._lost(
+                "the device gave no exit code" if alive else "the link died before the command's end"
+            )
+        return code, err
+
+    def _channel(self, timeout_s: float) -> Any:
+        import paramiko
+
+        try:
+            return self._wire.open_session(timeout=min(timeout_s, DEFAULT_TIMEOUT_S))
+        except paramiko.ChannelException as error:
+            what = f"the device refuses another session: {error.text}"
+            hint = "raise MaxSessions in its sshd_config, or use fewer at once"
+            raise DeviceRefusedError(self.device.address, what, hint=hint) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            if self._wire.is_active() and "Timeout" in str(error):
+                what = "no answer to the request for a session"
+                raise DeviceTimeoutError(self.device.address, what, hint="is the device frozen?") from error
+            raise self._lost("the link is gone") from error
+
+    def _lost(self, what: str) -> DeviceLostError:
+        cause = self._wire.get_exception() if self._wire is not None else None
+        return DeviceLostError(
+            self.device.address,
+            what,
+            hint="check power and network, then open it again",
+            evidence=repr(cause),
+        )
+
+
+class _Session:
+    """One command's channel: a thread feeds its input, one reads its standard error, the caller its output.
+
+    paramiko has no call that waits for all three, and its own waits for the reply to `exec` know no deadline:
+    closing the channel ends them.
+    """
+
+    def __init__(self, channel: Any, command: bytes, source: Iterable[bytes]) -> None:
+        self._channel = channel
+        self._command = command
+        self._source = source
+        self._err: list[bytes] = []
+        self._troubles: list[OSError] = []
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._read_err)]
+
+    def __enter__(self) -> Self:
+        self._channel.settimeout(_TICK_S)
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+        for thread in self._threads:
+            thread.join(timeout=_JOIN_S)
+
+    def finish(self, sink: Callable[[bytes], object], end: float) -> tuple[int, bytes]:
+        """Read to the end; return the exit code, or -1 for none, and standard error.
+
+        Raises:
+            TimeoutError: the deadline passed.
+            OSError: the file that feeds it can't be read.
+        """
+        for chunk in self._read(self._channel.recv, end):
+            sink(chunk)
+        self._threads[1].join(timeout=max(0.0, end - time.monotonic()))
+        if self._threads[1].is_alive() or not self._channel.status_event.wait(
+            max(0.0, end - time.monotonic())
+        ):
+            raise TimeoutError
+        if self._troubles:
+            raise self._troubles[0]
+        return self._channel.exit_status, b"".join(self._err)
+
+    def _read(self, receive: Callable[[int], bytes], end: float) -> Iterator[bytes]:
+        while True:
+            try:
+                chunk = receive(_CHUNK)
+            except TimeoutError:
+                chunk = None
+            if chunk == b"":
+                return
+            if time.monotonic() > end:
+                raise TimeoutError
+            if chunk is not None:
+                yield chunk
+
+    def _read_err(self) -> None:
+        self._err.extend(self._read(self._channel.recv_stderr, float("inf")))
+
+    def _feed(self) -> None:
+        import paramiko
+
+        chunks = iter(self._source)
+        try:
+            self._channel.exec_command(self._command)
+            while chunk := self._next(chunks):
+                self._send(chunk)
+            self._channel.shutdown_write()
+        except (paramiko.SSHException, OSError, EOFError):
+            return  # the channel is closed: who reads it learns why
+
+    def _next(self, chunks: Iterator[bytes]) -> bytes:
+        try:
+            return next(chunks, b"")
+        except OSError as error:
+            self._troubles.append(error)
+            return b""
+
+    def _send(self, chunk: bytes) -> None:
+        while chunk:
+            try:
+                sent = self._channel.send(chunk)
+            except TimeoutError:
+                continue  # the device's window is full; the reader keeps the deadline and closes the channel
+            if sent == 0:
+                raise EOFError
+            chunk = chunk[sent:]
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(_PACKET):
+        yield chunk
