@@ -33,6 +33,9 @@ CLOCK_LEAST = 0.90
 DONE = ("done", "limit")
 """What `Run.ended` says of a run that came to its end."""
 
+_FAKE = "fake"
+"""What a fake device says that it is emulated by."""
+
 _THROTTLED_NOW = 0xF
 """Raspberry Pi firmware, get_throttled: bits 0 to 3 hold now, bits 16 to 19 since the last boot."""
 
@@ -52,9 +55,10 @@ def verdict_of(doubts: Sequence[Doubt]) -> str:
 def labels_of(run: Run) -> tuple[str, ...]:
     """Return what a run must never be shown without."""
     labels = []
-    if run.facts.get("emulated"):
-        labels.append(f"emulated: {run.facts['emulated']}")
-    if run.device.startswith("fake://"):
+    emulated = run.facts.get("emulated")
+    if emulated and emulated != _FAKE:
+        labels.append(f"emulated: {emulated}")
+    if emulated == _FAKE or run.device.startswith("fake://"):
         labels.append("fake device")
     if run.runtime.name == "null":
         labels.append("null runtime: nothing was computed")
@@ -176,10 +180,11 @@ def _frequency(run: Run) -> Iterator[Doubt]:
 
 
 def _not_hardware(run: Run) -> Iterator[Doubt]:
-    if run.facts.get("emulated"):
-        hint = f"Emulated by {run.facts['emulated']}: these times say nothing of a device."
+    emulated = run.facts.get("emulated")
+    if emulated and emulated != _FAKE:
+        hint = f"Emulated by {emulated}: these times say nothing of a device."
         yield Doubt(code="emulated", value=1, limit=0, hint=hint)
-    if run.device.startswith("fake://") or run.runtime.name == "null":
+    if emulated == _FAKE or run.device.startswith("fake://") or run.runtime.name == "null":
         hint = "Nothing was computed: bench a real device with a real runtime."
         yield Doubt(code="fake", value=1, limit=0, hint=hint)
 
@@ -194,7 +199,7 @@ def _memory(run: Run) -> Iterator[Doubt]:
 def _threads(run: Run) -> Iterator[Doubt]:
     asked = run.plan.get("threads")
     if asked is not None and run.runtime.threads != asked:
-        hint = f"{run.runtime.name} honoured another number of threads than asked for."
+        hint = "The runtime honoured another number of threads than asked for."
         yield Doubt(code="threads", value=run.runtime.threads, limit=asked, hint=hint)
 
 

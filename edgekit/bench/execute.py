@@ -225,7 +225,7 @@ class _Bench:
         self._step(item.device, "run", item)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             golden = None
-            if work.bundle is not None and work.artifact is not None:
+            if item.provable and work.bundle is not None and work.artifact is not None:
                 golden = stage(work.bundle, work.artifact, Path(folder))
             done = 0
             with closing(runner.run(job, work.path, work.ref.sha256, golden)) as stream:
@@ -241,11 +241,9 @@ class _Bench:
         return Header(
             id=secrets.token_hex(8),
             started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            device=item.device.address,
             target=target.name if target else "",
             facts=facts,
-            work=item.work,
-            runtime=item.runtime,
+            item=item,
             plan=self.plan.asked(),
             power={"unavailable": power.unavailable(facts, target)},
             own_load1=own_load1(self._loads, time.monotonic(), self.plan.threads),

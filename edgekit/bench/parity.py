@@ -16,8 +16,6 @@ differently.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.bench.run import ParityReading
-from edgekit.errors import ProtocolError
+from edgekit.runners.lines import output_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -89,12 +87,12 @@ def outputs_of(events: Iterable[Mapping[str, Any]]) -> dict[int, dict[int, Array
     """Collect the `output` events: golden index -> output index -> array, as the device sent it.
 
     Raises:
-        ProtocolError: data that is no base64 or does not fill its shape.
+        ValueError: data that is no base64 or does not fill its shape (the runner lets none of it through).
     """
     found: dict[int, dict[int, Array]] = {}
     for event in events:
         if event["e"] == "output":
-            found.setdefault(int(event["golden"]), {})[int(event["output"])] = _decode(event)
+            found.setdefault(int(event["golden"]), {})[int(event["output"])] = output_array(event)
     return found
 
 
@@ -142,17 +140,6 @@ def compare(
         count=len(indices),
         blind=_blind(source, bar.limit),
     )
-
-
-def _decode(event: Mapping[str, Any]) -> Array:
-    shape = tuple(int(n) for n in event["shape"])
-    try:
-        raw = base64.b64decode(event["data"], validate=True)
-        return np.frombuffer(raw, dtype="<f4").reshape(shape)
-    except (binascii.Error, ValueError) as error:
-        raise ProtocolError(
-            f"output {event['output']} of golden input {event['golden']} can't be read ({error})"
-        ) from None
 
 
 def _flat(arrays: Mapping[int, Array], artifact: Artifact) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -31,6 +31,9 @@ WARMUP = 10
 MAX_S = 30.0
 PASSES = ("memory", "latency")
 
+NULL = "null"
+"""The runtime that computes nothing: it takes every format, and proves no output."""
+
 _SUFFIXES = {".tflite": "tflite", ".onnx": "onnx", ".mlpackage": "coreml"}
 
 
@@ -58,6 +61,11 @@ class Item:
     device: Device
     work: Work
     runtime: str
+
+    @property
+    def provable(self) -> bool:
+        """Whether golden inputs can prove its outputs."""
+        return self.work.artifact is not None and self.runtime != NULL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,13 +249,13 @@ def _place(
 def _runtime(device: Device, format_: str, runtime: str) -> Runtime:
     if runtime:
         return RUNTIMES.get(runtime)
-    return RUNTIMES.get("null") if device.scheme == "fake" else runtime_for(format_)
+    return RUNTIMES.get(NULL) if device.scheme == "fake" else runtime_for(format_)
 
 
 def _unfit(runtime: Runtime, format_: str) -> str:
     if runtime.refuses:
         return runtime.refuses
-    if format_ not in runtime.formats:
+    if runtime.name != NULL and format_ not in runtime.formats:
         return f"the runtime {runtime.name} takes {', '.join(runtime.formats)}, not {format_}"
     return ""
 

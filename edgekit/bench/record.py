@@ -13,7 +13,7 @@ from edgekit.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from edgekit.bench.plan import Work
+    from edgekit.bench.plan import Item, Work
     from edgekit.bench.run import ParityReading
 
     Event = Mapping[str, Any]
@@ -29,11 +29,9 @@ class Header:
     Attributes:
         id: the run's id.
         started_at: UTC, ISO 8601.
-        device: its address.
         target: the recognized target's name, or "".
         facts: what the device said of itself.
-        work: what runs.
-        runtime: the name of what shall execute it.
+        item: what runs, where, and what shall execute it.
         plan: what was asked for.
         power: {"unavailable": reason}.
         own_load1: the load average that this bench itself left there, by its last runs.
@@ -41,11 +39,9 @@ class Header:
 
     id: str
     started_at: str
-    device: str
     target: str
     facts: Mapping[str, Any]
-    work: Work
-    runtime: str
+    item: Item
     plan: Mapping[str, Any]
     power: Mapping[str, Any]
     own_load1: float = 0.0
@@ -68,9 +64,7 @@ def from_events(events: Sequence[Event], header: Header, *, broken: str = "") ->
     try:
         return _build(events, header, broken)
     except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolError(
-            f"{header.device}: an event of run {header.id} can't be read ({error!r})"
-        ) from None
+        raise ProtocolError(f"{header.item.device.address}: an event can't be read ({error!r})") from None
 
 
 def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
@@ -84,10 +78,10 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
     return Run(
         id=header.id,
         started_at=header.started_at,
-        device=header.device,
+        device=header.item.device.address,
         target=header.target,
         facts=header.facts,
-        artifact=header.work.ref,
+        artifact=header.item.work.ref,
         runtime=_runtime(events, header),
         plan=header.plan,
         load_ns=_one(timed, "load"),
@@ -96,7 +90,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
         samples_ns=samples,
         memory=tuple(_memory(event) for event in events if event["e"] == "memory"),
         power=header.power,
-        parity=_parity(events, header.work, whole=whole),
+        parity=_parity(events, header.item.work, whole=whole) if header.item.provable else None,
         conditions=_conditions(events, header.own_load1),
         ended=ended,
         versions={"edgekit": __version__, "protocol": str(_hello(events).get("protocol", ""))},
@@ -128,7 +122,7 @@ def _hello(events: Sequence[Event]) -> Event:
 def _runtime(events: Sequence[Event], header: Header) -> RuntimeRef:
     hello = _hello(events)
     return RuntimeRef(
-        name=str(hello.get("runtime", header.runtime)),
+        name=str(hello.get("runtime", header.item.runtime)),
         version=str(hello.get("version", "")),
         threads=int(hello.get("threads", 0)),
     )

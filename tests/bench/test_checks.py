@@ -1,0 +1,160 @@
+"""Every doubt, on both sides of its limit."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.bench.checks import CHECKS, doubts_of, labels_of, verdict_of
+from edgekit.bench.run import ParityReading, RuntimeRef
+from edgekit.bench.summary import VERDICTS
+from edgekit.testing.runs import example_run, example_samples
+
+CALM = example_run()
+
+
+def parity(**changes):
+    return replace(CALM.parity, **changes)
+
+
+def conditions(during=({},), before=None, after=None):
+    """Return conditions with one cluster each; `during` changes the cluster."""
+    cluster = {"cpus": "0-3", "governor": "schedutil", "cur_khz": 1000, "max_khz": 1000}
+    told = [{"when": "during", "pass": "latency", "clusters": [{**cluster, **change}]} for change in during]
+    return (
+        {"when": "before", "pass": "latency", "cpus_allowed": "0-3", **(before or {})},
+        *told,
+        {"when": "after", "pass": "latency", **(after or {})},
+    )
+
+
+def test_a_calm_run_is_valid():
+    assert doubts_of(CALM) == ()
+    assert verdict_of(()) == "valid"
+    assert labels_of(CALM) == ()
+
+
+SUSPECT = {
+    "unproven": {"parity": None},
+    "blind": {"parity": parity(blind=True)},
+    "few-samples": {"samples_ns": example_samples(58)},
+    "broken-off": {"samples_ns": example_samples(59), "ended": "the link is gone"},
+    "spread": {"samples_ns": tuple(x * (i % 3 + 6) for i, x in enumerate(example_samples()))},
+    "drift": {"samples_ns": (*example_samples(130), *(x * 106 // 100 for x in example_samples(70)))},
+    "outliers": {"samples_ns": tuple(x * (3 if i % 16 == 0 else 1) for i, x in enumerate(example_samples()))},
+    "load": {"conditions": conditions(before={"load1": 1.1})},
+    "throttled": {
+        "conditions": conditions(before={"throttled": "0x0"}, after={"throttled": "throttled=0x50000"})
+    },
+    "frequency-moved": {"conditions": conditions(during=({}, {"cur_khz": 880}))},
+    "governor": {"conditions": conditions(during=({"cur_khz": 880},))},
+    "emulated": {"facts": {"emulated": "qemu-user"}},
+    "fake": {"device": "fake://"},
+    "memory-missing": {"memory": ()},
+    "threads": {"runtime": RuntimeRef(name="litert", version="2", threads=4)},
+}
+
+
+@pytest.mark.parametrize("code", SUSPECT)
+def test_each_doubt_alone_makes_a_run_suspect(code):
+    doubts = doubts_of(example_run(**SUSPECT[code]))
+    assert [doubt.code for doubt in doubts] == [code]
+    assert verdict_of(doubts) == "suspect"
+    assert doubts[0].hint[0].isupper()
+    assert doubts[0].hint.endswith(".")
+
+
+INVALID = {
+    "outputs-wrong": {"parity": parity(max_abs_error=0.021, ok=False)},
+    "outputs-unusable": {
+        "parity": ParityReading(
+            max_abs_error=None,
+            snr_db=None,
+            top1_agreement=None,
+            limit=0.1,
+            tolerance="NaN",
+            ok=False,
+            count=8,
+        )
+    },
+    "broken-off": {"samples_ns": example_samples(5), "ended": "the link is gone"},
+}
+
+
+@pytest.mark.parametrize("code", INVALID)
+def test_what_makes_a_run_invalid(code):
+    doubts = doubts_of(example_run(**INVALID[code]))
+    assert doubts[0].code == code
+    assert doubts[0].verdict == verdict_of(doubts) == "invalid"
+
+
+WITHIN = {
+    "59 samples": {"samples_ns": example_samples(59)},
+    "the time limit is an end": {"ended": "limit"},
+    "5 % of drift": {"samples_ns": (*example_samples(130), *(x * 104 // 100 for x in example_samples(70)))},
+    "one core of four": {"conditions": conditions(before={"load1": 1.0})},
+    "our own load": {
+        "conditions": ({"when": "before", "own_load1": 2.0}, *conditions(before={"load1": 2.5}))
+    },
+    "throttled before, not since": {
+        "conditions": conditions(before={"throttled": "0x50000"}, after={"throttled": "0x50000"})
+    },
+    "null is no throttling": {"conditions": conditions(before={"throttled": None})},
+    "the clock near its highest": {"conditions": conditions(during=({}, {"cur_khz": 910}))},
+    "performance below its highest": {
+        "conditions": conditions(during=({"governor": "performance", "cur_khz": 500},))
+    },
+    "nothing of it can be read": {"conditions": ({"when": "during"}, {"when": "before"})},
+    "memory was not asked for": {"memory": (), "plan": {**CALM.plan, "passes": ["latency"]}},
+}
+
+
+@pytest.mark.parametrize("name", WITHIN)
+def test_what_keeps_to_its_limit_raises_nothing(name):
+    assert doubts_of(example_run(**WITHIN[name])) == ()
+
+
+def test_throttling_now_counts_at_once():
+    run = example_run(conditions=conditions(before={"throttled": "throttled=0x4"}))
+    assert [d.code for d in doubts_of(run)] == ["throttled"]
+    word = example_run(conditions=conditions(after={"throttled": "severe"}))
+    assert [d.code for d in doubts_of(word)] == ["throttled"]
+
+
+def test_the_clock_of_the_memory_pass_does_not_count():
+    slow = {"when": "during", "pass": "memory", "clusters": [{"cur_khz": 1, "max_khz": 9, "governor": "x"}]}
+    assert doubts_of(example_run(conditions=(*CALM.conditions, slow))) == ()
+
+
+def test_the_worst_comes_first():
+    run = example_run(device="fake://", ended="lost", samples_ns=(), memory=())
+    assert [doubt.verdict for doubt in doubts_of(run)][:2] == ["invalid", "invalid"]
+    assert doubts_of(run)[-1].verdict == "suspect"
+
+
+def test_what_is_no_hardware_is_labelled_and_never_valid():
+    emulated = example_run(facts={"emulated": "qemu-user"})
+    fake = example_run(device="fake://", runtime=RuntimeRef(name="null", version="1", threads=1))
+    assert labels_of(emulated) == ("emulated: qemu-user",)
+    assert labels_of(fake) == ("fake device", "null runtime: nothing was computed")
+    assert verdict_of(doubts_of(emulated)) == verdict_of(doubts_of(fake)) == "suspect"
+
+
+def test_every_check_is_tried_here():
+    tried = {
+        check.__name__
+        for check in CHECKS
+        for changes in (*SUSPECT.values(), *INVALID.values())
+        if list(check(example_run(**changes)))
+    }
+    assert tried == {check.__name__ for check in CHECKS}
+
+
+@given(st.lists(st.integers(1, 10**10), max_size=150), st.sampled_from(["done", "limit", "lost"]))
+def test_any_samples_get_a_verdict(samples, ended):
+    run = example_run(samples_ns=tuple(samples), ended=ended)
+    doubts = doubts_of(run)
+    assert verdict_of(doubts) in VERDICTS
+    if not samples:
+        assert verdict_of(doubts) == "invalid"
