@@ -238,7 +238,7 @@ def _percentile(latency: Latency, name: str, estimate: Estimate | None) -> Figur
 
 
 def _withheld(reasons: str, name: str) -> str:
-    """Return one percentile's reason: P50's in 'P50 needs 6 samples, 2 more; P95 needs ...' is 'needs 2 more'."""
+    """Return one percentile's reason: P50's in 'P50 needs 6 samples, 2 more; P95 ...' is 'needs 2 more'."""
     mine = [part for part in reasons.split("; ") if part.startswith(f"{name} ")]
     reason = mine[0].removeprefix(f"{name} ") if mine else reasons
     needs, comma, more = reason.partition(" samples, ")

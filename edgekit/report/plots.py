@@ -1,4 +1,4 @@
-"""The page's plots, as plain data for plotly.js: one row a run, grouped by device, so that 40 runs still read.
+"""The page's plots, as plain data for plotly.js: one row a run, by device, so that 40 runs still read.
 
 Colours are words ("ink", "p50" ...): the page puts in those of its light or dark scheme.
 """
@@ -208,7 +208,8 @@ def _line_trace(slots: Slots, ms: dict[int, list[float]], span: float) -> dict[s
     line = {"color": "line", "width": 1}
     return {
         "type": "scatter", "mode": "lines", "name": "samples in order", "x": x, "y": y, "text": text,
-        "line": line, "xaxis": "x2", "hovertemplate": "%{text}<extra></extra>", "connectgaps": False, "showlegend": False,
+        "line": line, "xaxis": "x2", "hovertemplate": "%{text}<extra></extra>", "connectgaps": False,
+        "showlegend": False,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a run's record says beside its numbers: the conditions it ran under, and where everything came from."""
+"""What a run's record says beside its numbers: the conditions it ran under, and where it all came from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WHEN = ("before", "during", "after")
 
 
 def conditions_of(run: Run) -> tuple[str, ...]:
-    """Return CONDITIONS of the latency pass as text, each 'before → during → after' as far as the device told.
+    """Return CONDITIONS of the latency pass as text, 'before → during → after' as far as the device told.
 
     During the loop the highest load and temperature, and the lowest clock, are taken.
     """
