@@ -78,10 +78,13 @@ def _outputs(run: Run) -> Iterator[Doubt]:
         hint = f"The outputs can't be compared ({parity.tolerance}): don't use this artifact there."
         yield Doubt(code="outputs-unusable", value=1, limit=0, hint=hint, verdict="invalid")
     elif not parity.ok:
+        value, limit = parity.max_abs_error, parity.limit
+        if value <= limit and parity.rms_error is not None and parity.rms_limit is not None:
+            value, limit = parity.rms_error, parity.rms_limit
         yield Doubt(
             code="outputs-wrong",
-            value=parity.max_abs_error,
-            limit=parity.limit,
+            value=value,
+            limit=limit,
             hint=f"The outputs are not the source's ({parity.tolerance}): don't use this artifact there.",
             verdict="invalid",
         )

@@ -83,6 +83,8 @@ class ParityReading:
         count: how many golden inputs ran.
         blind: whether an answer that ignores its input would have stayed within the limit too, so that
             `ok` proves little.
+        rms_error: the root mean square of all differences; None as above.
+        rms_limit: what rms_error had to stay within; None as above.
     """
 
     max_abs_error: float | None
@@ -93,6 +95,8 @@ class ParityReading:
     ok: bool
     count: int
     blind: bool = False
+    rms_error: float | None = None
+    rms_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from edgekit.bench.summary import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
 
 CONFIDENCE = 0.95
 """Of every interval, unless a caller asks for another."""
@@ -59,6 +60,8 @@ def percentile(samples: Sequence[float], p: float, *, confidence: float = CONFID
         p: 0.5 for P50, 0.95 for P95.
         confidence: that the interval holds the true percentile.
     """
+    import numpy as np
+
     ranks = interval_ranks(len(samples), p, confidence)
     if ranks is None:
         return None
@@ -79,6 +82,8 @@ def interval_ranks(count: int, p: float, confidence: float = CONFIDENCE) -> tupl
         p: the percentile, between 0 and 1.
         confidence: between 0 and 1.
     """
+    import numpy as np
+
     if count < 1:
         return None
     alpha = 1.0 - confidence
@@ -118,6 +123,8 @@ def least_samples(p: float, *, confidence: float = CONFIDENCE) -> int:
 
 def mad(samples: Sequence[float]) -> float:
     """Return the median absolute deviation from the median, in the samples' unit (0 without samples)."""
+    import numpy as np
+
     if not samples:
         return 0.0
     values = np.asarray(samples, dtype=np.float64)
@@ -126,7 +133,7 @@ def mad(samples: Sequence[float]) -> float:
 
 def spread(samples: Sequence[float]) -> float:
     """Return the median absolute deviation over the median, without unit (0 without samples)."""
-    middle = float(np.median(np.asarray(samples, dtype=np.float64))) if samples else 0.0
+    middle = statistics.median(samples) if samples else 0.0
     return mad(samples) / middle if middle > 0 else 0.0
 
 
@@ -142,6 +149,8 @@ def drift(samples: Sequence[float]) -> Drift | None:
 
 def outlier_share(samples: Sequence[float]) -> float:
     """Return the share of samples far out on the slow side (J. Tukey, "Exploratory Data Analysis", 1977)."""
+    import numpy as np
+
     if not samples:
         return 0.0
     values = np.asarray(samples, dtype=np.float64)
@@ -152,6 +161,8 @@ def outlier_share(samples: Sequence[float]) -> float:
 
 def _binomial_cdf(count: int, p: float) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return P(B <= k) for k = 0 .. count, B being binomial; terms as logarithms, so that none underflows."""
+    import numpy as np
+
     k = np.arange(count, dtype=np.float64)
     steps = np.log((count - k) / (k + 1.0)) + math.log(p / (1.0 - p))
     logs = count * math.log1p(-p) + np.concatenate(([0.0], np.cumsum(steps)))

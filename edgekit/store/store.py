@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.bench.run import RUN_SCHEMA, Run
-from edgekit.errors import ResultError, UsageError
+from edgekit.errors import EdgeKitError, ResultError, UsageError
 from edgekit.store.database import VARIABLE, explained, make_engine
 from edgekit.store.query import Query, instant, parse_query
 from edgekit.store.schema import prepare, tables
@@ -58,7 +58,7 @@ class Store:
         try:
             with store._writing() as connection:
                 prepare(connection, shown)
-        except BaseException:
+        except EdgeKitError:
             engine.dispose()
             raise
         return store

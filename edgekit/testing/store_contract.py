@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 
 class StoreContract:
-    """The contract, one test a promise. Not collected by itself: its name does not begin with Test."""
-
-    @pytest.fixture
-    def place(self) -> str:
-        """Return the path or URL of an empty database; a subclass has to."""
-        raise NotImplementedError
+    """One test a promise. A subclass brings the fixture `place`: path or URL of an empty database."""
 
     @pytest.fixture
     def store(self, place: str) -> Iterator[Store]:

@@ -78,6 +78,7 @@ INVALID = {
             count=8,
         )
     },
+    "outputs-wrong-everywhere": {"parity": parity(ok=False, rms_error=0.3, rms_limit=0.2)},
     "broken-off": {"samples_ns": example_samples(5), "ended": "the link is gone"},
 }
 
@@ -85,8 +86,15 @@ INVALID = {
 @pytest.mark.parametrize("code", INVALID)
 def test_what_makes_a_run_invalid(code):
     doubts = doubts_of(example_run(**INVALID[code]))
-    assert doubts[0].code == code
+    assert doubts[0].code == code.removesuffix("-everywhere")
     assert doubts[0].verdict == verdict_of(doubts) == "invalid"
+
+
+def test_the_limit_that_did_not_hold_is_the_one_told():
+    single = doubts_of(example_run(parity=parity(max_abs_error=0.021, ok=False)))[0]
+    assert (single.value, single.limit) == (0.021, 0.02)
+    everywhere = doubts_of(example_run(parity=parity(ok=False, rms_error=0.3, rms_limit=0.2)))[0]
+    assert (everywhere.value, everywhere.limit) == (0.3, 0.2)
 
 
 WITHIN = {

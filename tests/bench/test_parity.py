@@ -13,7 +13,7 @@ SOURCE = np.random.default_rng(3).random((6, 10), dtype=np.float32)
 SPAN = float(SOURCE.max())
 
 
-def artifact(precision="fp32", error=0.001, scale=None, **changes):
+def artifact(precision="fp32", error=0.001, scale=None, snr_db=40, **changes):
     zero_point = None if scale is None else 0
     fields = {
         "recipe": f"tflite-{precision}",
@@ -24,7 +24,7 @@ def artifact(precision="fp32", error=0.001, scale=None, **changes):
         "size_bytes": 1,
         "inputs": (),
         "outputs": (TensorSpec(name="o", shape=(1, 10), dtype="int8", scale=scale, zero_point=zero_point),),
-        "parity": None if error is None else Parity(max_abs_error=error, snr_db=40, top1_agreement=1),
+        "parity": None if error is None else Parity(max_abs_error=error, snr_db=snr_db, top1_agreement=1),
     }
     return Artifact(**{**fields, **changes})
 
@@ -66,6 +66,18 @@ def test_either_side_of_the_limit(precision):
     assert not wrong.ok
     assert wrong.max_abs_error == pytest.approx(1.01 * limit, rel=1e-3)
     assert wrong.limit == limit
+
+
+def test_small_errors_everywhere_are_seen_beside_one_large_one_on_the_host():
+    of = artifact("int8", error=0.5, snr_db=30, scale=0.004)
+    assert tolerance(of, SOURCE).limit > 0.5
+    everywhere = read(SOURCE + np.float32(0.1), of)
+    assert not everywhere.ok
+    assert everywhere.max_abs_error < everywhere.limit
+    assert everywhere.rms_error == pytest.approx(0.1, rel=1e-3)
+    one = SOURCE.copy()
+    one[0, 0] += 0.1
+    assert read(one, of).ok
 
 
 def test_the_same_outputs():
