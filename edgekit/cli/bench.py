@@ -11,6 +11,9 @@ from edgekit.cli.progress import Progress
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
+
+    from edgekit.bench.execute import Progress as BenchProgress
 
 _EPILOG = """\
 examples:
@@ -30,6 +33,12 @@ def add_commands(commands: Any) -> None:
         help="local://, ssh://[user@]host[:port] or adb://serial; repeat for several",
     )  # fmt: skip
     parser.add_argument("-r", "--recipe", action="append", default=[], help="only these recipes of a bundle")
+    parser.add_argument(
+        "--runtime",
+        default="",
+        metavar="NAME",
+        help="litert, onnxruntime or null (no network: the loop alone)",
+    )
     parser.add_argument("--target", help="the devices' target, where it is not recognized")
     parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed invocations (default 200)")
     parser.add_argument("--warmup", type=int, default=10, metavar="N", help="invocations before (default 10)")
@@ -50,6 +59,7 @@ def bench(args: Namespace) -> int:
         args.device,
         recipes=args.recipe,
         target=args.target,
+        runtime=args.runtime,
         runs=args.runs,
         warmup=args.warmup,
         threads=args.threads,
@@ -70,4 +80,16 @@ def bench(args: Namespace) -> int:
             say(f"stored in {store.url}; see: edgekit report last={len(result.runs)} -o report.html")
     for failure in result.failed:
         say(f"edgekit: {failure.recipe or 'device'}: {failure.error}")
+    if result.interrupted:
+        raise KeyboardInterrupt
     return 1 if result.failed or not result.runs else 0
+
+
+def _shown(progress: Progress) -> Callable[[BenchProgress], None]:
+    def show(at: BenchProgress) -> None:
+        if at.phase == "saved":
+            progress.note(f"{at.device}: {at.recipe}, {at.done} timed invocations")
+        else:
+            progress.step(str(at), done=at.done, total=at.total if at.phase == "run" else None)
+
+    return show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.cli.output import out, print_json, say
 from edgekit.cli.parser import add_command
-from edgekit.cli.progress import Progress
+from edgekit.cli.progress import Progress, steps_shown
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -77,7 +77,7 @@ def convert(args: Namespace) -> int:
             calibration=calibration,
             labels=engine.read_labels(args.labels) if args.labels else None,
             preprocessing=preprocessing,
-            on_step=lambda step: progress.step(str(step)),
+            on_step=steps_shown(progress, finished="convert"),
         )
     _print(result, left_out, as_json=args.json)
     return 1 if result.failed else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit.errors import EdgeKitError
 
 SCHEMA = 1
+_FILE_WIDTH = 160
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -28,17 +30,11 @@ def print_error(error: EdgeKitError, *, as_json: bool) -> None:
 
 
 def out() -> Console:
-    """Return the console on stdout."""
+    """Return the console on stdout; wide where it is no terminal, so that rows stay rows in a file."""
     from rich.console import Console
 
-    return Console(highlight=False)
-
-
-def err() -> Console:
-    """Return the console on stderr."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    narrow = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, width=None if narrow else _FILE_WIDTH)
 
 
 def say(text: str) -> None:

@@ -1,11 +1,12 @@
-"""Progress on stderr: a live bar in a terminal, one plain line a step anywhere else."""
+"""Progress on stderr: what is being done right now in a terminal; anywhere else, one line for what is done."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from rich.progress import Progress as RichProgress
@@ -39,36 +40,29 @@ class Progress:
             self._bar.stop()
 
     def step(self, label: str, *, done: float = 0, total: float | None = None) -> None:
-        """Show a step, or how far the one being shown has come.
+        """Show what is being done, or how far it has come; only a terminal shows it.
 
         Args:
             label: what is being done, with its object ("converting tflite-int8").
             done: how much of `total` is done.
             total: how much there is; None when nobody knows.
         """
-        if self._bar is not None:
-            self._show(label, done, total)
-        elif label != self._label and not self._quiet:
-            sys.stderr.write(f"  {label}\n")
-            sys.stderr.flush()
-        self._label = label
-
-    def note(self, line: str) -> None:
-        """Print a finished line above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(f"  {line}", highlight=False, markup=False)
-        elif not self._quiet:
-            sys.stderr.write(f"  {line}\n")
-            sys.stderr.flush()
-
-    def _show(self, label: str, done: float, total: float | None) -> None:
         if self._bar is None:
             return
         if self._task is None or label != self._label:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task(label, total=total)
+            self._label = label
         self._bar.update(self._task, completed=done, total=total)
+
+    def note(self, line: str) -> None:
+        """Print what is done, above the bar where there is one."""
+        if self._bar is not None:
+            self._bar.console.print(f"  {line}", highlight=False, markup=False)
+        elif not self._quiet:
+            sys.stderr.write(f"  {line}\n")
+            sys.stderr.flush()
 
 
 def _make_bar() -> RichProgress:
@@ -84,3 +78,20 @@ def _make_bar() -> RichProgress:
         console=Console(stderr=True),
         transient=True,
     )
+
+
+def steps_shown(progress: Progress, *, finished: str = "") -> Callable[[Any], None]:
+    """Return an `on_step` that shows steps as they begin and, of one phase, notes each that is done.
+
+    Args:
+        progress: where they are shown.
+        finished: the phase whose ends are noted; "" for none.
+    """
+
+    def show(step: Any) -> None:
+        if step.seconds is None:
+            progress.step(str(step))
+        elif step.phase == finished:
+            progress.note(str(step))
+
+    return show

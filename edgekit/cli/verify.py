@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.cli.output import out, print_json
 from edgekit.cli.parser import add_command
-from edgekit.cli.progress import Progress
+from edgekit.cli.progress import Progress, steps_shown
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -42,7 +42,7 @@ def _on_host(args: Namespace) -> int:
             images=args.images,
             labels=args.labels,
             limit=args.limit,
-            on_step=lambda step: progress.step(str(step)),
+            on_step=steps_shown(progress),
         )
     if args.json:
         print_json({"bundle": str(bundle.root), "artifacts": [row.to_json() for row in rows]})
@@ -87,5 +87,5 @@ def _on_device(args: Namespace) -> int:
             ("recipe", "right", "largest error", "tolerance"),
             shown,
             notes=[f"{skip.recipe}: {skip.reason}" for skip in result.skipped],
-        )  # fmt: skip
+        )
     return 0 if rows and all(row["ok"] for row in rows) and not result.failed else 1
