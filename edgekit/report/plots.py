@@ -24,8 +24,8 @@ _TICKS = 160
 """Samples drawn a run in the left panel, evenly taken from the sorted ones, both ends included."""
 _POINTS = 400
 """Points drawn a run in the right panel: the smallest and the largest of each stretch."""
-_WORST_WIDTH = 84
-"""Pixels right of the plot for "max +18%"."""
+_SIDE = 84
+"""Pixels right of a plot for what is written behind its rows."""
 _HALF = 0.36
 """Half the height of a run's line, in rows."""
 
@@ -59,7 +59,7 @@ def latency_figure(pairs: Sequence[tuple[Run, Summary]]) -> dict[str, Any] | Non
             "zeroline": False,
         },
     }
-    layout["margin"]["r"] = _WORST_WIDTH
+    layout["margin"]["r"] = _SIDE
     layout["annotations"] = [*slots.head_notes(), *_worst_notes(slots, ms), *empty]
     return {"data": traces, "layout": layout, "span": span}
 
@@ -99,10 +99,11 @@ def memory_figure(pairs: Sequence[tuple[Run, Summary]]) -> dict[str, Any] | None
         "bargap": 0.5,
         "xaxis": {
             "title": {"text": "PSS and swap, MiB"},
-            "range": [0, 1.12 * max(b + o for b, o in zip(base, over, strict=True))],
+            "range": [0, 1.02 * max(b + o for b, o in zip(base, over, strict=True))],
             "zeroline": True,
         },
     }
+    layout["margin"]["r"] = _SIDE
     layout["annotations"] = [*slots.head_notes(), *totals, *missing]
     return {"data": traces, "layout": layout}
 
