@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgekit.errors import UsageError
+from edgekit.testing import adbd
 from edgekit.testing.adb_double import AdbDouble
 from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -46,3 +48,26 @@ def adb_double(adb: PrivateAdb, tmp_path: Path) -> Iterator[AdbDouble]:
     with AdbDouble(root) as double:
         yield double
     adb.run("disconnect", double.serial)
+
+
+@pytest.fixture(scope="session")
+def adbd_linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+    """Yield a real adbd whose commands run on this machine."""
+    yield from _running(adbd.linux_board, tmp_path_factory.mktemp("board"), adbd.unavailable())
+
+
+@pytest.fixture(scope="session")
+def adbd_phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+    """Yield a real adbd in a fake phone."""
+    yield from _running(adbd.phone, tmp_path_factory.mktemp("phone"), adbd.unavailable(as_phone=True))
+
+
+def _running(make: Callable[[Path], adbd.Adbd], folder: Path, reason: str) -> Iterator[adbd.Adbd]:
+    if reason:
+        pytest.skip(reason)
+    try:
+        daemon = make(folder)
+    except UsageError as error:
+        pytest.skip(str(error))
+    with daemon:
+        yield daemon
