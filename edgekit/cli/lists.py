@@ -32,6 +32,7 @@ def zoo_list(args: Namespace) -> int:
     if args.json:
         print_json({"networks": [asdict(entry) for entry in entries]})
         return 0
+    sources = list(dict.fromkeys(entry.top1_source for entry in entries if entry.top1_source))
     rows = [
         (
             entry.name,
@@ -39,12 +40,14 @@ def zoo_list(args: Namespace) -> int:
             count_text(entry.macs),
             f"{entry.resolution} x {entry.resolution}",
             "-" if entry.top1 is None else f"{entry.top1:.1f} %",
-            entry.top1_source or "-",
+            f"[{sources.index(entry.top1_source) + 1}]" if entry.top1_source else "-",
         )
         for entry in entries
     ]
-    columns = ("network", "parameters", "MACs", "input", "published top-1", "source of top-1")
-    print_table(out(), "Zoo", columns, rows, notes=["any resolution: add @N, as in mobilenet_v2_1.0@96"])
+    columns = ("network", "parameters", "MACs", "input", "published top-1", "source")
+    notes = [f"[{number}] {source}" for number, source in enumerate(sources, start=1)]
+    notes.append("any resolution: add @N, as in mobilenet_v2_1.0@96")
+    print_table(out(), "Zoo", columns, rows, notes=notes)
     return 0
 
 

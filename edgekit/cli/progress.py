@@ -1,4 +1,4 @@
-"""Progress on stderr: what is being done right now in a terminal; anywhere else, one line for what is done."""
+"""Progress on stderr: in a terminal what is being done right now, anywhere else what is done."""
 
 from __future__ import annotations
 
