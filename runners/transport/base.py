@@ -100,6 +100,11 @@ class Transport(ABC):
             self._open = False
             self._disconnect()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed since."""
+        return self._open
+
     def reopen(self) -> None:
         """Reach the device again after a lost link."""
         self.close()

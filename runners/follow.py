@@ -1,0 +1,230 @@
+"""Following a pass on a device: started detached, read from its spool, over as many links as it takes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edgekit.errors import (
+    DeviceError,
+    DeviceLostError,
+    DeviceTimeoutError,
+    ProtocolError,
+    StableDeviceError,
+    TransientDeviceError,
+)
+from edgekit.runners.lines import MAX_LINE_BYTES, parse_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+
+    from edgekit.runners.transport import Transport
+
+T = TypeVar("T")
+_READ_BYTES = 1 << 20
+_FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.05, 1.0, 1.4
+_RETRY_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_LOG_BYTES = 2000
+_BEGIN_S = 20.0
+# $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
+_RUN = 'set -C; echo $$ >"$0.pid" || exit 75; "$@"; echo $? >"$0.rc"'
+# $1 is the pass's path without its ending. One word for what the process is, then its exit code.
+_STATE = r"""
+if [ -s "$1.rc" ]; then echo "ended $(cat "$1.rc")"
+elif [ ! -s "$1.pid" ]; then echo "absent 0"
+elif tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline" 2>/dev/null | grep -qF -- "$1"; then
+  echo "alive $(cat "$1.pid")"
+else echo "gone 0"; fi
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Pass:
+    """One pass on its way: where it lies on the device, and how far it was read.
+
+    Attributes:
+        transport: the way to the device; opened again when its link is lost.
+        path: of the pass's files there, without their endings (.jsonl .json .log .pid .rc).
+        name: "memory" or "latency".
+        run_id: what its lines have to call themselves.
+        runs: how many samples it may tell at most.
+        deadline_s: seconds after which it is given up.
+    """
+
+    transport: Transport
+    path: str
+    name: str
+    run_id: str
+    runs: int
+    deadline_s: float
+    _offset: int = 0
+    _rest: bytes = b""
+    _told: int = 0
+    _samples: int = 0
+    _over: bool = False
+    _begin: float = 0.0
+
+    def follow(self, argv: Sequence[str], env: Mapping[str, str]) -> Generator[dict[str, Any]]:
+        """Start the pass and yield its events as they come, the last one being its end or its error.
+
+        Whatever ends this before the pass is over kills it there.
+
+        Args:
+            argv: the program and its arguments.
+            env: variables for it.
+
+        Raises:
+            ProtocolError: what it tells is none of the protocol's.
+            DeviceTimeoutError: the deadline passed.
+            StableDeviceError: it died without an end; the evidence says how.
+            TransientDeviceError: the link was lost and did not come back.
+        """
+        self._begin = time.monotonic()
+        try:
+            self._start(argv, env)
+            pause = _FIRST_POLL_S
+            while not self._over:
+                data = self._read()
+                yield from self._events_of(data)
+                if not data:
+                    yield from self._unless_alive()
+                if not self._over and not (data and self._rest):
+                    self._check_deadline()
+                    time.sleep(pause)
+                    pause = min(pause * _POLL_GROWTH, _LAST_POLL_S)
+        finally:
+            if not self._over:
+                self._kill()
+
+    def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start the pass once, even if the link is lost while that is done."""
+
+        def start() -> None:
+            if self._state()[0] == "absent":
+                line = ["sh", "-c", _RUN, self.path, *argv]
+                self.transport.start(line, log=f"{self.path}.log", env=env)
+
+        self._keep_trying(start)
+
+    def _read(self) -> bytes:
+        """Return what the spool holds beyond what was read, a part of it at most."""
+        spool = f"{self.path}.jsonl"
+        data = self._keep_trying(lambda: self.transport.read_from(spool, self._offset, limit=_READ_BYTES))
+        self._offset += len(data)
+        return data
+
+    def _events_of(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the events of all lines that this completes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield self._accept(line)
+        if len(self._rest) > MAX_LINE_BYTES:
+            parse_line(self._rest)
+
+    def _accept(self, line: bytes) -> dict[str, Any]:
+        """Return a line's event, held against what came before it."""
+        event = parse_line(line)
+        name, first = event["e"], self._told == 0
+        self._told += 1
+        if self._over:
+            raise self._foreign(f"{name!r} after the end")
+        if event["pass"] != self.name or (first and name not in {"hello", "error"}):
+            raise self._foreign(f"{name!r} of the pass {event['pass']!r}")
+        if name == "hello" and (not first or event["run"] != self.run_id):
+            raise self._foreign(f"a greeting of the run {event['run']!r}")
+        if name == "samples":
+            self._samples += len(event["ns"])
+        if self._samples > self.runs or (
+            name == "end" and self.name == "latency" and event["count"] != self._samples
+        ):
+            raise self._foreign(f"{self._samples} samples")
+        self._over = name in {"end", "error"}
+        return event
+
+    def _unless_alive(self) -> Iterator[dict[str, Any]]:
+        """Yield what a process that is no more has left; raise when that is no end."""
+        state, code = self._keep_trying(self._state)
+        if state == "alive" or (state == "absent" and time.monotonic() < self._begin + _BEGIN_S):
+            return
+        while data := self._read():
+            yield from self._events_of(data)
+        if self._over:
+            return
+        log = self._keep_trying(self._log)
+        what = f"the {self.name} pass {_how(state, code)} before its end"
+        if self._rest:
+            raise ProtocolError(
+                f"{self.transport.device.address}: {what}, in the middle of a line",
+                hint="look at the evidence",
+                evidence=f"{self._rest[-200:].decode('utf-8', 'replace')}\n{log}",
+            )
+        last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
+        shown = f"{what}: {last[:200]}" if last else what
+        hint = f"what it left lies in {self.path.rpartition('/')[0]} there"
+        raise StableDeviceError(self.transport.device.address, shown, hint=hint, evidence=log)
+
+    def _state(self) -> tuple[str, int]:
+        """Return ("alive", pid), ("ended", exit code), ("gone", 0) or ("absent", 0)."""
+        told = self.transport.check(["sh", "-c", _STATE, "sh", self.path]).text.split()
+        if len(told) != 2 or told[0] not in {"alive", "ended", "gone", "absent"} or not told[1].isdigit():  # noqa: PLR2004
+            raise self._foreign(f"{' '.join(told)[:80]!r} about its process")
+        return told[0], int(told[1])
+
+    def _log(self) -> str:
+        argv = ["tail", "-c", str(_LOG_BYTES), f"{self.path}.log"]
+        return self.transport.run(argv).stdout.decode("utf-8", "replace")
+
+    def _kill(self) -> None:
+        """Kill the pass there, as far as the link allows."""
+        try:
+            self._keep_trying(self._kill_once, retries=_RETRY_S[:2])
+        except DeviceError:
+            return
+
+    def _kill_once(self) -> None:
+        state, pid = self._state()
+        if state == "alive":
+            self.transport.kill_group(pid)
+
+    def _check_deadline(self) -> None:
+        if time.monotonic() > self._begin + self.deadline_s:
+            raise DeviceTimeoutError(
+                self.transport.device.address,
+                f"the {self.name} pass has not ended within {self.deadline_s:.0f} s",
+                hint="ask for fewer runs, or allow it more time",
+            )
+
+    def _foreign(self, what: str) -> ProtocolError:
+        return ProtocolError(
+            f"{self.transport.device.address}: the {self.name} pass told {what}",
+            hint="something else writes to its spool, or its program is another",
+        )
+
+    def _keep_trying(self, call: Callable[[], T], *, retries: Sequence[float] = _RETRY_S) -> T:
+        """Call; when the link is lost, open it again and call once more, a few times."""
+        lost: TransientDeviceError | None = None
+        for wait in retries:
+            try:
+                if lost is not None:
+                    time.sleep(wait)
+                    self.transport.reopen()
+                return call()
+            except (DeviceLostError, DeviceTimeoutError) as error:
+                lost = error
+        assert lost is not None  # noqa: S101 - the loop runs at least once
+        raise lost
+
+
+def _how(state: str, code: int) -> str:
+    """Return how a process ended, in words."""
+    if state != "ended":
+        return "vanished" if state == "gone" else "never began"
+    if code > 128:  # noqa: PLR2004
+        try:
+            name = signal.Signals(code - 128).name
+        except ValueError:
+            name = f"signal {code - 128}"
+        return f"was killed by {name}"
+    return f"ended with {code}"

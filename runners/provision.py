@@ -1,0 +1,115 @@
+"""Bringing a runtime along: chosen and downloaded here, installed offline in EdgeKit's folder there."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.errors import DeviceUnfitError
+from edgekit.runners import on_device
+from edgekit.runners.wheels import check_needs, check_python, choose, fetch
+
+if TYPE_CHECKING:
+    from edgekit.runners.depot import Depot
+    from edgekit.runners.facts import Facts
+    from edgekit.runners.runtime import Build, Runtime
+    from edgekit.runners.transport import Transport
+
+PROGRAM = Path(on_device.__file__).parent / "python" / "edgekit_runner.py"
+_TRIAL_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A device that is ready to run one runtime.
+
+    Attributes:
+        site: folders there with the runtime's libraries.
+        version: the runtime's, as it told when it was tried there; "" for the null runtime.
+        build: what was brought, or None when nothing is needed.
+        python: path of the Python there.
+        program: path of the on-device program there.
+    """
+
+    site: tuple[str, ...]
+    version: str
+    build: Build | None
+    python: str
+    program: str
+
+
+def prepare(
+    transport: Transport, facts: Facts, runtime: Runtime, depot: Depot, *, cache: Path | None = None
+) -> Prepared:
+    """Make a device ready for a runtime; whatever can be known before is checked before a push.
+
+    Args:
+        transport: an open way to the device.
+        facts: what the device is.
+        runtime: what shall run there.
+        depot: EdgeKit's folder there.
+        cache: where wheels are kept on the host; None for the user's.
+
+    Raises:
+        UsageError: the wheels are not kept here and can't be downloaded.
+        DeviceUnfitError: the device lacks something; it says what.
+        DeviceFullError: there is no room.
+    """
+    address = transport.device.address
+    if not runtime.builds and not runtime.refuses:
+        check_python(facts, device=address)
+        return Prepared(site=(), version="", build=None, python=facts.python, program=depot.put(PROGRAM))
+    build = choose(runtime, facts, device=address)
+    if not any(pin.startswith("numpy") for _, pin in build.requires):
+        _check_numpy(transport, facts)
+    wheels = fetch(build, facts, cache)
+    check_needs(wheels, facts, device=address)
+    program = depot.put(PROGRAM)
+
+    def trial(site: str) -> str:
+        return _try_import(transport, facts.python, program, runtime, site)
+
+    site, version = depot.install(wheels, python=facts.python, trial=trial)
+    return Prepared(site=(site,), version=version, build=build, python=facts.python, program=program)
+
+
+def _check_numpy(transport: Transport, facts: Facts) -> None:
+    """Insist on the device's own numpy below 2, where there is no wheel of it to bring."""
+    argv = [facts.python, "-I", "-c", "import numpy; print(numpy.__version__)"]
+    found = transport.run(argv, timeout_s=_TRIAL_TIMEOUT_S)
+    if found.exit_code != 0 or not found.text.startswith("1."):
+        has = f"numpy {found.text.strip()[:20]}" if found.exit_code == 0 else "no numpy"
+        raise DeviceUnfitError(
+            transport.device.address,
+            f"it has {has}, and there is no wheel of numpy 1 for {facts.abi} to bring",
+            hint="install the system's own there: apt install python3-numpy",
+            evidence=found.tail,
+        )
+
+
+def _try_import(transport: Transport, python: str, program: str, runtime: Runtime, site: str) -> str:
+    """Import the runtime there and return its version; it also leaves its byte code behind."""
+    argv = [python, "-I", program, "--import", runtime.name, site]
+    result = transport.run(argv, timeout_s=_TRIAL_TIMEOUT_S, env=dict(runtime.env))
+    try:
+        version = json.loads(result.text.splitlines()[-1])["version"] if result.exit_code == 0 else ""
+    except (IndexError, KeyError, TypeError, ValueError):
+        version = ""
+    if isinstance(version, str) and version and version.isprintable():
+        return version[:100]
+    raise DeviceUnfitError(
+        transport.device.address,
+        f"{runtime.name} does not load there: {_why(result.exit_code, result.tail)}",
+        hint="look at the evidence; a library may be missing there",
+        evidence=result.tail,
+    )
+
+
+def _why(exit_code: int, tail: str) -> str:
+    last = tail.splitlines()[-1] if tail else ""
+    try:
+        return str(json.loads(last)["message"])[:300]
+    except (KeyError, TypeError, ValueError):
+        return last[:300] or f"it ended with {exit_code}"

@@ -1,0 +1,225 @@
+"""A runner: a transport and a runtime, opened together on one device.
+
+prepare: facts, lease, wheels, installation.  run: push by content, start detached, follow the spool.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from edgekit.errors import DeviceError, DeviceUnfitError, StableDeviceError, UsageError
+from edgekit.runners.depot import Depot
+from edgekit.runners.facts import Facts, inspect
+from edgekit.runners.follow import Pass
+from edgekit.runners.lease import Lease
+from edgekit.runners.lines import PROTOCOL, parse_line
+from edgekit.runners.provision import Prepared, prepare
+from edgekit.targets import load_target, match_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from pathlib import Path
+    from types import TracebackType
+
+    from edgekit.runners.runtime import Runtime
+    from edgekit.runners.transport import Transport
+    from edgekit.targets import Target
+
+__all__ = ["PASSES", "Job", "Runner", "parse_line"]
+
+PASSES = ("memory", "latency")
+_PREPARE_LEASE_S = 1800.0
+_LEASE_MARGIN_S = 120.0
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
+_WRITE = 'umask 077; mkdir -p -- "${1%/*}" && cat >"$1"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to do with one artifact.
+
+    Attributes:
+        run_id: unique; also how the process is found again on the device.
+        threads: how many the runtime is told to use.
+        warmup: invocations before the timed ones.
+        runs: timed invocations at most.
+        max_s: seconds that the warm-up and the timed loop may each last.
+        passes: which passes, in order.
+        grace_s: seconds beside the two loops for loading, golden inputs and the link.
+    """
+
+    run_id: str
+    threads: int = 1
+    warmup: int = 10
+    runs: int = 200
+    max_s: float = 60.0
+    passes: tuple[str, ...] = PASSES
+    grace_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.run_id):
+            raise UsageError(f"{self.run_id!r} can't name a run", hint="use 4 to 64 letters, digits, - _ .")
+        if self.threads < 1 or self.runs < 1 or self.warmup < 0 or not 0 < self.max_s < 1e6:  # noqa: PLR2004
+            raise UsageError("a job has threads and runs from 1 on, warmup from 0, max_s above 0")
+        if not self.passes or len(set(self.passes)) < len(self.passes) or not set(self.passes) <= set(PASSES):
+            raise UsageError(f"the passes are {self.passes}", hint=f"choose among {', '.join(PASSES)}")
+
+    @property
+    def deadline_s(self) -> float:
+        """Seconds after which one pass is given up."""
+        return 2 * self.max_s + self.grace_s
+
+
+class Runner:
+    """A transport and a runtime on one device; use it in a `with` statement.
+
+    An open transport stays open behind it; a closed one is opened and closed again.
+
+    Args:
+        transport: the way to the device.
+        runtime: what shall run there.
+        cache: where wheels are kept on the host; None for the user's own.
+    """
+
+    def __init__(self, transport: Transport, runtime: Runtime, *, cache: Path | None = None) -> None:
+        self.transport = transport
+        self.runtime = runtime
+        self.depot = Depot(transport)
+        self._cache = cache
+        self._lease = Lease(transport)
+        self._opened = False
+        self._facts: Facts | None = None
+        self._prepared: Prepared | None = None
+
+    def __enter__(self) -> Self:
+        if not self.transport.is_open:
+            self.transport.open()
+            self._opened = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.transport.is_open:
+            self._lease.give_back()
+        if self._opened:
+            self.transport.close()
+
+    @property
+    def facts(self) -> Facts:
+        """What the device is; asked for once."""
+        if self._facts is None:
+            self._facts = inspect(self.transport)
+        return self._facts
+
+    @property
+    def target(self) -> Target | None:
+        """The kind of device it is: as its address says, else as its facts do; None when nothing fits."""
+        named = self.transport.device.target
+        return load_target(named) if named else match_target(self.facts.match())
+
+    def prepare(self) -> Prepared:
+        """Take the lease and bring the runtime there; done once.
+
+        Raises:
+            DeviceBusyError: somebody else benches there.
+            DeviceUnfitError: the device lacks something.
+            UsageError: the wheels can't be had on this host.
+        """
+        if self._prepared is None:
+            facts = self.facts
+            self._lease.take(_PREPARE_LEASE_S)
+            self._prepared = prepare(self.transport, facts, self.runtime, self.depot, cache=self._cache)
+        return self._prepared
+
+    def run(
+        self,
+        job: Job,
+        artifact: Path,
+        sha256: str,
+        golden: Path | None,
+        *,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Generator[dict[str, Any]]:
+        """Run one artifact and yield its events as they come.
+
+        What came before an error was yielded before it is raised. Closing the iterator early, and
+        ctrl-C, kill the process there. What the run left there is removed, unless it was broken.
+
+        Args:
+            job: what to do.
+            artifact: a file on the host.
+            sha256: of it, as its bundle says.
+            golden: a float32 .npy on the host, N x the artifact's input shape, or None.
+            on_event: told of every event too.
+
+        Raises:
+            UsageError: a file is not there, or the artifact is not what its sha256 says.
+            DeviceError: the device's trouble; StableDeviceError when the program there broke off.
+            ProtocolError: what it told can't be read.
+        """
+        prepared = self.prepare()
+        self._lease.take(len(job.passes) * job.deadline_s + _LEASE_MARGIN_S)
+        remote = self.depot.put(artifact, sha256)
+        inputs = self.depot.put(golden) if golden is not None else None
+        folder = f"{self.transport.root()}/runs/{job.run_id}"
+        for name in job.passes:
+            fields = self._fields(job, prepared, remote, inputs, f"{folder}/{name}.jsonl")
+            stdin = json.dumps(fields).encode()
+            self.transport.check(["sh", "-c", _WRITE, "sh", f"{folder}/{name}.json"], stdin=stdin)
+        for name in job.passes:
+            with closing(self._follow(job, prepared, folder, name)) as stream:
+                for event in stream:
+                    if on_event is not None:
+                        on_event(event)
+                    yield event
+                    self._check_error(event)
+        self.transport.run(["rm", "-rf", "--", folder])
+
+    def _fields(
+        self, job: Job, prepared: Prepared, artifact: str, golden: str | None, spool: str
+    ) -> dict[str, Any]:
+        return {
+            "protocol": PROTOCOL,
+            "run": job.run_id,
+            "runtime": self.runtime.name,
+            "site": list(prepared.site),
+            "artifact": artifact,
+            "golden": golden,
+            "threads": job.threads,
+            "warmup": job.warmup,
+            "runs": job.runs,
+            "max_s": job.max_s,
+            "spool": spool,
+        }
+
+    def _follow(self, job: Job, prepared: Prepared, folder: str, name: str) -> Generator[dict[str, Any]]:
+        path = f"{folder}/{name}"
+        one = Pass(
+            transport=self.transport,
+            path=path,
+            name=name,
+            run_id=job.run_id,
+            runs=job.runs,
+            deadline_s=job.deadline_s,
+        )
+        argv = [prepared.python, "-I", prepared.program, f"{path}.json", name]
+        return one.follow(argv, dict(self.runtime.env))
+
+    def _check_error(self, event: dict[str, Any]) -> None:
+        """Raise what an error line stands for; memory that can't be read is told and does not end the run."""
+        if event["e"] != "error" or event["kind"] == "memory":
+            return
+        address, kind = self.transport.device.address, event["kind"]
+        doing = {"load": "could not load", "invoke": "could not invoke"}.get(kind, "could not take")
+        what = f"{self.runtime.name} {doing} the artifact: {event['message'][:400]}"
+        error: type[DeviceError] = DeviceUnfitError if kind == "runtime" else StableDeviceError
+        if kind == "runtime":
+            what = f"{self.runtime.name} does not start there: {event['message'][:400]}"
+        raise error(
+            address, what, hint="convert it again, or choose another recipe", evidence=event["message"]
+        )
