@@ -14,7 +14,7 @@
 
 from __future__ import annotations
 
-from edgekit.zoo.build import build, describe, zoo_names
+from edgekit.zoo.builder import build, describe, zoo_names
 from edgekit.zoo.catalog import ENTRIES
 from edgekit.zoo.entry import Entry
 from edgekit.zoo.macs import count_macs

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from edgekit.artifact import digest
 from edgekit.bundle import write_atomic
 from edgekit.errors import UsageError
+from edgekit.units import bytes_text
 
 if TYPE_CHECKING:
     from edgekit.zoo.published import WeightsFile
@@ -56,8 +57,14 @@ def fetch(file: WeightsFile, *, timeout_s: float = TIMEOUT_S) -> Path:
 def _address(file: WeightsFile) -> str:
     mirror = os.environ.get(MIRROR)
     url = f"{mirror.rstrip('/')}/{file.file_name}" if mirror else file.url
-    if urlsplit(url).scheme not in {"https", "http"}:
+    scheme = urlsplit(url).scheme
+    if scheme not in {"https", "http"}:
         raise UsageError(f"weights can't be fetched from {url}", hint=f"set {MIRROR} to an http(s) URL")
+    if scheme == "http" and not file.sha256:
+        raise UsageError(
+            f"{file.file_name} has no published sha256 and would come over http unproven",
+            hint=f"set {MIRROR} to an https URL",
+        )
     return url
 
 
@@ -71,8 +78,14 @@ def _download(url: str, timeout_s: float) -> bytes:
             f"the weights can't be fetched from {url} ({error})",
             hint=f"fetch that file on another machine and give its path as the weights, or set {MIRROR}",
         ) from None
-    if len(content) > MAX_BYTES or (length is not None and len(content) != int(length)):
-        raise UsageError(f"{url} sent {len(content)} bytes of {length}", hint="try again: nothing was kept")
+    if len(content) > MAX_BYTES:
+        raise UsageError(
+            f"{url} sends more than {bytes_text(MAX_BYTES)}", hint="no file of weights is that large"
+        )
+    if length is not None and length != str(len(content)):
+        raise UsageError(
+            f"{url} sent {len(content)} of {length} bytes", hint="try again: nothing was kept of it"
+        )
     return content
 
 

@@ -12,38 +12,45 @@ def count_macs(model: Any) -> int:
     """Return the multiply-accumulates of one inference on one input.
 
     Counted are convolutions (plain, grouped, depthwise, separable, transposed) and dense layers, border
-    included, as papers count; batch normalization folds away, biases and activations are not counted.
+    included, as papers count; a layer that is used twice counts twice. Batch normalization folds away;
+    biases and activations are not counted.
 
     Args:
         model: a Keras network with static shapes; networks inside it are counted too.
 
     Raises:
-        UsageError: a layer with a kernel that this counter doesn't know, a free side, or a shared layer.
+        UsageError: a layer with a kernel that this counter doesn't know, a free size, or a network whose
+            layers can't be listed (a subclass of keras.Model).
     """
     import keras
 
+    depths = getattr(getattr(model, "_functional", model), "_nodes_by_depth", None)
+    if depths is None:
+        raise UsageError(
+            f"the layers of {model.name} can't be listed", hint="give a functional or a sequential network"
+        )
     total = 0
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            total += count_macs(layer)
-        elif layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
-            total += _layer_macs(layer)
+    for node in (node for nodes in depths.values() for node in nodes):
+        operation = node.operation
+        if isinstance(operation, keras.Model):
+            total += count_macs(operation)
+        elif isinstance(operation, keras.layers.Layer) and operation.weights:
+            total += _layer_macs(operation, node.input_tensors[0].shape, node.outputs[0].shape)
     return total
 
 
-def _layer_macs(layer: Any) -> int:
+def _layer_macs(layer: Any, given: tuple[int | None, ...], made: tuple[int | None, ...]) -> int:
     import keras
 
     known = keras.layers
-    output = _positions(layer, layer.output.shape)
     match layer:
         case known.Conv2DTranspose():
-            return _positions(layer, layer.input.shape) * _size(layer.kernel)
+            return _positions(layer, given) * _size(layer.kernel)
         case known.SeparableConv2D():
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-            return output * sum(_size(kernel) for kernel in kernels)
+            return _positions(layer, made) * sum(_size(kernel) for kernel in kernels)
         case known.Conv1D() | known.Conv2D() | known.DepthwiseConv2D() | known.Dense():
-            return output * _size(layer.kernel)
+            return _positions(layer, made) * _size(layer.kernel)
     if hasattr(layer, "kernel"):
         raise UsageError(
             f"can't count the multiply-accumulates of layer {layer.name!r} ({type(layer).__name__})",

@@ -76,13 +76,19 @@ def read_pth(path: Path) -> dict[str, Array]:
     except ImportError:
         raise MissingExtraError("torch", "torch") from None
     import pickle
+    import warnings
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # It warns of pickles that it is going to refuse.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise UsageError(
-            f"{path} can't be read as PyTorch weights ({str(error).splitlines()[0][:200]})",
+            f"{path} can't be read as PyTorch weights ({first[:200]})",
             hint="save a plain state dict: torch.save(network.state_dict(), path)",
+            evidence=str(error),
         ) from None
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):

@@ -56,9 +56,14 @@ def _read_keras(path: Path) -> dict[str, Arrays]:
 
 
 def _load_weights_h5(model: Any, path: Path) -> None:
+    import warnings
+
     try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file has nothing for, and leaves them as they were.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         raise _unreadable(path, error) from None
 
 
