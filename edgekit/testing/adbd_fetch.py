@@ -7,8 +7,10 @@ daemon binds every address there is; a small library loaded before it keeps it t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +24,7 @@ PACKAGES = ("adbd", "mksh", "toybox", "patchelf")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _TOOLS = ("apt-get", "dpkg", "gcc")
 _FETCH_TIMEOUT_S = 300.0
-_ARCHITECTURES = {
-    "amd64": ("x86_64-linux", "ld-linux-x86-64.so.2"),
-    "arm64": ("aarch64-linux", "ld-linux-aarch64.so.1"),
-}
+_LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
 
 LOOPBACK_SOURCE = r"""
 #define _GNU_SOURCE
@@ -114,13 +113,15 @@ class Kit:
 
 def unavailable() -> str:
     """Return why the kit can't be had on this machine, or "" when nothing speaks against it."""
+    if platform.machine() not in _LOADERS:
+        return f"Debian's adbd is taken for {' and '.join(_LOADERS)} only"
+    if _kit().loopback.exists():
+        return ""
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
         return f"a real adbd takes {', '.join(missing)} to fetch"
     if not KEYRING.is_file():
         return "a real adbd takes Debian's keys to fetch: apt install debian-archive-keyring"
-    if _architecture() not in _ARCHITECTURES:
-        return f"Debian's adbd is taken for {' and '.join(_ARCHITECTURES)} only"
     return "" if _mirror() else "there is no Debian mirror among apt's sources"
 
 
@@ -133,19 +134,23 @@ def fetch() -> Kit:
     reason = unavailable()
     if reason:
         raise UsageError(reason)
-    triplet, loader_name = _ARCHITECTURES[_architecture()]
-    recipe = "\n".join((SUITE, *PACKAGES, triplet, LOOPBACK_SOURCE))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "adbd"
-    folder = cache / hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    kit = Kit(folder=folder, triplet=triplet, loader_name=loader_name)
+    kit = _kit()
     if not kit.loopback.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as work:
+        kit.folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kit.folder.parent) as work:
             _build(Path(work))
             # Somebody else may have been faster with the same thing.
-            if not folder.exists():
-                (Path(work) / "tree").rename(folder)
+            if not kit.folder.exists():
+                (Path(work) / "tree").rename(kit.folder)
     return kit
+
+
+def _kit() -> Kit:
+    machine = platform.machine()
+    recipe = "\n".join((SUITE, *PACKAGES, machine, LOOPBACK_SOURCE))
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "adbd"
+    folder = cache / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    return Kit(folder=folder, triplet=f"{machine}-linux", loader_name=_LOADERS[machine])
 
 
 def _build(work: Path) -> None:
@@ -196,19 +201,9 @@ def _run(argv: list[str], config: Path) -> str:
     return done.stdout
 
 
-def _architecture() -> str:
-    return _ask("dpkg", "--print-architecture").strip()
-
-
+@functools.cache
 def _mirror() -> str:
     """Return the machine's own Debian mirror, "" when apt knows none."""
-    for line in _ask(
-        "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"
-    ).splitlines():
-        if line.rstrip("/").endswith("/debian"):
-            return line.strip()
-    return ""
-
-
-def _ask(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    query = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
+    listed = subprocess.run(query, capture_output=True, text=True, check=False).stdout.split()
+    return next((uri for uri in listed if uri.rstrip("/").endswith("/debian")), "")

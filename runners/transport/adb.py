@@ -16,6 +16,7 @@ from edgekit.errors import (
     CommandFailedError,
     DeviceError,
     DeviceRefusedError,
+    DeviceTimeoutError,
     UsageError,
 )
 from edgekit.runners.transport.adb_client import COMING, SETTLING, AdbClient, Reply, find_adb
@@ -55,6 +56,7 @@ class AdbTransport(Transport):
         self.probe_s = 5.0
         self._adb: AdbClient | None = None
         self._root = ""
+        self._silent = False
 
     def root(self) -> str:
         """Return EdgeKit's folder: $EDGEKIT_HOME there, else in /data/local/tmp, or in the home.
@@ -75,21 +77,17 @@ class AdbTransport(Transport):
         Raises:
             DeviceLostError: no command comes back, whatever adb says of the link.
         """
-        if not self._answers():
+        self._silent = not self._answers()
+        if self._silent:
             raise self._client.state_error("device")
         return super().kill_marked(mark)
 
     # --- the primitives ------------------------------------------------------------------------
     def _connect(self) -> None:
+        self._silent = False
         self._adb = AdbClient(find_adb(), serial=self.device.host, address=self.device.address)
         self._adb.check_server()
         self._settle(self._adb)
-        if "shell_v2" not in self._adb.features():
-            raise DeviceRefusedError(
-                self.device.address,
-                "the device speaks only the old shell protocol, which tells no exit codes",
-                hint="it takes Android 7 or later",
-            )
         _, out, _ = self._execute(_ROOT, stdin=b"", timeout_s=self.probe_s)
         self._root = out.decode().strip()
 
@@ -99,6 +97,8 @@ class AdbTransport(Transport):
     def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
         mark = secrets.token_hex(8)
         line, feed = shell_line(command, mark)
+        if self._silent:
+            raise self._client.state_error("device")
         reply = self._client.call("shell", "-T", line, stdin=feed + stdin, timeout_s=timeout_s)
         ends = list(re.finditer(rb"%s:(\d{1,3})\n" % mark.encode(), reply.stdout))
         if not ends:
@@ -107,12 +107,12 @@ class AdbTransport(Transport):
         return int(end[1]), reply.stdout[: end.start()] + reply.stdout[end.end() :], reply.stderr
 
     def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
-        reply = self._client.call("push", str(local.resolve()), remote, timeout_s=timeout_s)
+        reply = self._copy("push", str(local.resolve()), remote, timeout_s=timeout_s)
         if reply.exit_code != 0:
             raise self._copy_error(f"push to {remote}", reply)
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
-        reply = self._client.call("pull", remote, str(local.resolve()), timeout_s=timeout_s)
+        reply = self._copy("pull", remote, str(local.resolve()), timeout_s=timeout_s)
         if "cannot create" in reply.text or "cannot write" in reply.text:
             raise UsageError(
                 f"{local} can't be written", hint="check its folder and its disk", evidence=reply.text
@@ -127,14 +127,23 @@ class AdbTransport(Transport):
             raise UsageError(f"{self.device.address}: the transport is closed")
         return self._adb
 
+    def _copy(self, *words: str, timeout_s: float) -> Reply:
+        try:
+            return self._client.call(*words, timeout_s=timeout_s)
+        except DeviceTimeoutError:
+            self._silent = not self._answers()  # what cleans up after us shall not wait in vain
+            raise
+
     def _settle(self, adb: AdbClient) -> None:
         """Wait until a command answers; make a dead link anew once on the way."""
         deadline = time.monotonic() + self.settle_s
         said: str | None = None
         while True:
             state = adb.state()
-            if state == "device" and self._answers():
-                return
+            if state == "device":
+                self._check_shell(adb)
+                if self._answers():
+                    return
             absent = not state and not (adb.networked and said is None)
             redial = said is None and state not in COMING
             late = not redial and time.monotonic() > deadline
@@ -145,6 +154,15 @@ class AdbTransport(Transport):
                 deadline = time.monotonic() + self.settle_s
             else:
                 time.sleep(_POLL_S)
+
+    def _check_shell(self, adb: AdbClient) -> None:
+        features = adb.features()
+        if features is not None and "shell_v2" not in features:
+            raise DeviceRefusedError(
+                self.device.address,
+                "the device speaks only the old shell protocol, which tells no exit codes",
+                hint="it takes Android 7 or later",
+            )
 
     def _answers(self) -> bool:
         """Whether the smallest command comes back: adb calls a stalled device `device` for ever."""
@@ -160,9 +178,7 @@ class AdbTransport(Transport):
         text = reply.text
         if "No space left" in text and "remote" in text:
             return self.full(text)
-        denied = re.search(
-            r"remote .*?(Permission denied|Read-only|Is a directory|Not a directory|No such)", text
-        )
+        denied = re.search(_DENIED, text)
         if denied:
             return CommandFailedError(self.device.address, f"{what} failed: {denied[1]}", evidence=text)
         return self._client.lost(reply)

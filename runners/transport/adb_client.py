@@ -20,7 +20,7 @@ from edgekit.errors import DeviceError, DeviceLostError, DeviceRefusedError, Dev
 CALL_TIMEOUT_S = 15.0
 SERVER_PORT = 5037
 _GRACE_S = 2.0
-COMING = ("connecting", "authorizing")
+COMING = ("connecting", "authorizing", "unauthorized")
 SETTLING = (*COMING, "", "offline", "device")
 
 _STATES: dict[str, tuple[type[DeviceError], str, str]] = {
@@ -157,9 +157,10 @@ class AdbClient:
         self._others = sorted(set(rows) - {self.serial})
         return rows.get(self.serial, "")
 
-    def features(self) -> frozenset[str]:
-        """Return the features that the device and this adb both know."""
-        return frozenset(self.call("features").stdout.decode("utf-8", "replace").split())
+    def features(self) -> frozenset[str] | None:
+        """Return the features that the device and this adb both know, None when adb can't tell."""
+        reply = self.call("features")
+        return None if reply.exit_code else frozenset(reply.stdout.decode("utf-8", "replace").split())
 
     def redial(self) -> str:
         """Drop the link and make it anew; return what adb said, which proves nothing."""
