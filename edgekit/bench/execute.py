@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgekit.bench.checks import DONE
 from edgekit.bench.golden import stage
-from edgekit.bench.record import Header, from_events, why_nothing_ran
+from edgekit.bench.record import Header, from_events
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.probes import power
 from edgekit.runners.runner import Job, Runner
@@ -176,24 +177,23 @@ class _Bench:
         """Run the items of one runtime; each is taken off `left` when it is settled."""
         self._step(transport.device, "prepare")
         with Runner(transport, RUNTIMES.get(items[0].runtime)) as runner:
-            runner.prepare()
+            try:
+                runner.prepare()
+            except EdgeKitError as error:
+                self._fail(items, error)
+                del left[: len(items)]
+                _mend(transport, error)
+                return
             for item in items:
-                try:
-                    self._item(runner, item)
-                except TransientDeviceError as error:
-                    self._fail([item], error)
-                    left.remove(item)
-                    transport.reopen()
-                except EdgeKitError as error:
-                    self._fail([item], error)
-                    left.remove(item)
-                else:
-                    left.remove(item)
+                trouble = self._item(runner, item)
+                left.remove(item)
+                _mend(transport, trouble)
 
-    def _item(self, runner: Runner, item: Item) -> None:
-        """Make one run and keep it; what breaks it off is raised when its samples are safe."""
+    def _item(self, runner: Runner, item: Item) -> EdgeKitError | None:
+        """Make one run and keep it, whole or broken off; return what went wrong on the way."""
         header = self._header(runner, item)
         events: list[dict[str, Any]] = []
+        trouble: EdgeKitError | None = None
         started = time.monotonic()
         try:
             self._listen(runner, item, header.id, events)
@@ -201,16 +201,15 @@ class _Bench:
             self._keep(item, from_events(events, header, broken="interrupted"))
             raise
         except EdgeKitError as error:
-            self._keep(item, from_events(events, header, broken=error.what))
-            raise
-        finally:
-            self._loads.append((time.monotonic(), time.monotonic() - started))
-        run = from_events(events, header)
-        if run is None:
-            raise DeviceError(
-                item.device.address, why_nothing_ran(events) or "the device told of no invocation"
-            )
+            trouble = error
+        self._loads.append((time.monotonic(), time.monotonic() - started))
+        run = from_events(events, header, broken=_reason(trouble))
+        if run is None and trouble is None:
+            trouble = DeviceError(item.device.address, "the device told of no invocation")
         self._keep(item, run)
+        if trouble is not None and (run is None or run.ended not in DONE):
+            self._fail([item], trouble)
+        return trouble
 
     def _listen(self, runner: Runner, item: Item, run_id: str, events: list[dict[str, Any]]) -> None:
         plan, work = self.plan, item.work
@@ -285,6 +284,19 @@ class _Bench:
                 total=self.plan.runs,
             )
         )
+
+
+def _reason(trouble: EdgeKitError | None) -> str:
+    """Return an error's line without the device's address, which the run has already; "" without one."""
+    if isinstance(trouble, DeviceError):
+        return trouble.what.removeprefix(f"{trouble.device}: ")
+    return trouble.what if trouble else ""
+
+
+def _mend(transport: Transport, trouble: EdgeKitError | None) -> None:
+    """Open the link again after trouble that may have cut it."""
+    if isinstance(trouble, TransientDeviceError):
+        transport.reopen()
 
 
 def own_load1(runs: Iterable[tuple[float, float]], now: float, threads: int) -> float:

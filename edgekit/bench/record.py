@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekit._version import __version__
+from edgekit.bench.checks import DONE
 from edgekit.bench.parity import compare, outputs_of
 from edgekit.bench.run import MemoryReading, Run, RuntimeRef
 from edgekit.errors import ProtocolError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     Event = Mapping[str, Any]
 
-_DONE = ("done", "limit")
 _NOT_KEPT = ("e", "t")
 
 
@@ -74,7 +74,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
     if first is None and not samples and not warmup:
         return None
     ended = _ended(timed, broken)
-    whole = ended in _DONE
+    whole = ended in DONE
     return Run(
         id=header.id,
         started_at=header.started_at,
@@ -97,19 +97,12 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
     )
 
 
-def why_nothing_ran(events: Iterable[Event]) -> str:
-    """Return the device's own word for why nothing ran, or an empty string."""
-    for event in events:
-        if event["e"] == "error":
-            return f"{event['kind']}: {event['message']}"
-    return ""
-
-
 def _ended(timed: Iterable[Event], broken: str) -> str:
     for event in timed:
         if event["e"] == "end":
             return str(event["reason"])
-    return broken or why_nothing_ran(timed) or "no end was told"
+    told = next((f"{e['kind']}: {e['message']}" for e in timed if e["e"] == "error"), "")
+    return told or broken or "no end was told"
 
 
 def _hello(events: Sequence[Event]) -> Event:

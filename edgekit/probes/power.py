@@ -20,13 +20,14 @@ def unavailable(facts: Mapping[str, Any], target: Target | None = None) -> str:
     """Return why power can't be measured on a device.
 
     Args:
-        facts: what the device said of itself; `emulated` says what emulates it, or is empty.
+        facts: what the device said of itself; `emulated` says what pretends to be it, or is empty.
         target: its recognized kind, whose file lists the sensors that such devices have.
     """
-    if facts.get("emulated"):
-        return f"{_NOT_HERE}: an emulated device ({facts['emulated']}) draws no power of its own"
-    if facts.get("transport") == "fake":
+    emulated = facts.get("emulated")
+    if emulated == "fake":
         return f"{_NOT_HERE}: there is no device"
+    if emulated:
+        return f"{_NOT_HERE}: an emulated device ({emulated}) draws no power of its own"
     sensors = [s.source for s in target.sensors if s.measures == "power"] if target else []
     if sensors:
         return f"{_NOT_HERE}: this kind of device has a sensor ({sensors[0]}) that EdgeKit can't read yet"

@@ -13,23 +13,23 @@ COUNT = 4
 
 @pytest.fixture
 def make_bundle(tmp_path):
-    """Return a maker of bundles: recipes -> a bundle on the disk; `inputs` gives the golden inputs."""
+    """Return a maker of bundles: recipes -> a bundle on the disk, with what is given put in."""
 
-    def make(*recipes, name="bundle", inputs=None, parity=0.001):
+    def make(*recipes, name="bundle", inputs=None, outputs=None, content=None, parity=0.001):
         root = tmp_path / name
         (root / "artifacts").mkdir(parents=True)
         (root / "golden").mkdir()
         rng = np.random.default_rng(7)
         given = rng.random((COUNT, 8, 8, 3), dtype=np.float32) if inputs is None else inputs
-        outputs = rng.random((len(given), 10), dtype=np.float32)
+        wanted = rng.random((len(given), 10), dtype=np.float32) if outputs is None else outputs
         np.save(root / "golden/inputs.npy", given)
-        np.save(root / "golden/outputs.npy", outputs)
+        np.save(root / "golden/outputs.npy", wanted)
         artifacts = []
         for recipe in recipes or ("tflite-fp32", "onnx-int8", "coreml-fp32"):
             format_, precision = recipe.split("-")
             suffix = {"coreml": "mlpackage"}.get(format_, format_)
             path = root / f"artifacts/{recipe}.{suffix}"
-            path.write_bytes(f"the artifact {recipe}".encode())
+            path.write_bytes((content or {}).get(recipe, f"the artifact {recipe}".encode()))
             shape = (1, 3, 8, 8) if format_ == "onnx" else (1, 8, 8, 3)
             artifacts.append(
                 Artifact(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgekit.bench.plan import make_plan
-from edgekit.bench.record import Header, from_events, why_nothing_ran
+from edgekit.bench.record import Header, from_events
 from edgekit.bench.run import Run
 from edgekit.bench.summarize import summarize
 from edgekit.errors import ProtocolError
@@ -96,8 +96,6 @@ def test_an_error_told_by_the_device_is_how_it_ended(header):
     events = cut(example_events(), "samples")
     events.append({"e": "error", "pass": "latency", "t": 1, "kind": "invoke", "message": "out of memory"})
     assert from_events(events, header).ended == "invoke: out of memory"
-    assert why_nothing_ran(events) == "invoke: out of memory"
-    assert why_nothing_ran(events[:2]) == ""
     assert from_events(cut(events, "samples"), header).ended == "no end was told"
 
 
