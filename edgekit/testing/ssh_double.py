@@ -132,6 +132,7 @@ class SshDouble:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             window = _SMALL_WINDOW if self.faults.slow_bytes else paramiko.common.DEFAULT_WINDOW_SIZE
             wire = paramiko.Transport(sock, default_window_size=window)
             self._links.append((wire, sock))

@@ -58,6 +58,7 @@ NAMES = (
     'it\'s "quoted" $HOME `id`.bin',
     "grüße 日本.bin",
     "-dash.bin",
+    ".hidden.bin",
     "star*?[a].bin",
     "back\\slash.bin",
     "line\nbreak.bin",
@@ -77,6 +78,7 @@ class TransportContract:
     file_size = 8 * MIB
     output_size = MIB
     patience_s = 60.0
+    names = NAMES
 
     # --- what a subclass gives -----------------------------------------------------------------
     @pytest.fixture
@@ -225,20 +227,19 @@ class TransportContract:
             transport.start(["sleep", "1"], log=f"{folder}/none/log")
 
     # --- files ---------------------------------------------------------------------------------
-    @pytest.mark.parametrize("name", NAMES)
-    def test_a_file_goes_and_comes_back(
-        self, transport: Transport, folder: str, tmp_path: Path, name: str
-    ) -> None:
-        """Byte for byte, under any name, with its folder made and nothing left beside it."""
-        data = noise(70_001)
-        (tmp_path / "sent").write_bytes(data)
-        remote = f"{folder}/new/{name}"
-        assert transport.push(tmp_path / "sent", remote) == hashlib.sha256(data).hexdigest()
-        assert transport.sha256(remote) == hashlib.sha256(data).hexdigest()
-        transport.pull(remote, tmp_path / "back")
-        assert (tmp_path / "back").read_bytes() == data
-        assert transport.check(["ls", "-A", f"{folder}/new"]).text.count(".bin") == 1
-        assert transport.run(["ls", "-d", "--", f"{remote}.part"]).exit_code != 0
+    def test_files_go_and_come_back(self, transport: Transport, folder: str, tmp_path: Path) -> None:
+        """Byte for byte, under any name, with their folder made and nothing left beside them."""
+        for seed, name in enumerate(self.names):
+            data = noise(70_001, seed)
+            (tmp_path / "sent").write_bytes(data)
+            sha256 = transport.push(tmp_path / "sent", f"{folder}/new/{name}")
+            assert sha256 == hashlib.sha256(data).hexdigest(), name
+            transport.pull(f"{folder}/new/{name}", tmp_path / "back")
+            assert (tmp_path / "back").read_bytes() == data, name
+        names = transport.check(
+            ["sh", "-c", 'cd "$1"; for n in * .*; do printf "%s/" "$n"; done', "sh", f"{folder}/new"]
+        )
+        assert sorted(set(names.text.split("/")) - {"", ".", ".."}) == sorted(self.names)
 
     def test_an_empty_file_is_a_file(self, transport: Transport, folder: str, tmp_path: Path) -> None:
         """Nothing arrives as nothing."""

@@ -349,5 +349,8 @@ class Transport(ABC):
         Raises:
             CommandFailedError: it is there and can't be read.
         """
-        script = '[ -e "$1" ] || exit 0; exec <"$1" || exit 1; tail -c "+$2" | head -c "$3"'
+        script = """[ -e "$1" ] || exit 0
+[ -f "$1" ] || { echo "$1: no file" >&2; exit 1; }
+exec <"$1" || exit 1
+tail -c "+$2" | head -c "$3\""""
         return self.check(["sh", "-c", script, "sh", remote, str(int(offset) + 1), str(int(limit))]).stdout

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgekit.targets import Device
 
 _CHUNK = 1 << 16
+_STALL_S = 0.2  # a stall is told at once: nobody wants to wait for a fake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Faults:
         dies_after_calls: so many commands and transfers work, the next one finds the link dead.
         dies_after_bytes: the link dies when a transfer, or a command's output, gets past so many bytes.
         stays_dead: opening it again does not help.
-        stalls_after_calls: so many commands and transfers work, later ones wait for their deadline.
+        stalls_after_calls: so many commands and transfers work, later ones meet their deadline.
         read_limit: so many bytes at most come back from one `read_from`; None for all of them.
         lies_about_sha256: each sha256 that it tells is another file's.
     """
@@ -68,6 +69,8 @@ class FakeTransport(LocalTransport):
 
     def sha256(self, remote: str) -> str:
         """Return the sha256 of a file, or a lie where that was asked for."""
+        self._need_open()
+        self._count(_STALL_S)
         told = super().sha256(remote)
         return told[::-1] if self.faults.lies_about_sha256 else told
 
@@ -129,7 +132,7 @@ class FakeTransport(LocalTransport):
             raise self._lost()
         self.calls += 1
         if stall is not None and self.calls > stall:
-            time.sleep(timeout_s)
+            time.sleep(min(timeout_s, _STALL_S))
             raise DeviceTimeoutError(self.device.address, f"no end within {timeout_s:g} s")
 
     def _lost(self) -> DeviceLostError:

@@ -56,6 +56,8 @@ class TestOpenSsh(TransportContract):
 
 @pytest.mark.board
 class TestBoard(TransportContract):
+    names = ('it\'s "quoted" $HOME `id`.bin', "grüße 日本.bin", "line\nbreak.bin")
+
     @pytest.fixture
     def transport(self, board: Board) -> Iterator[Transport]:
         with SshTransport(Device.parse(board.address)) as transport:
