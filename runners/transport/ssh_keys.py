@@ -11,6 +11,8 @@ import binascii
 import fnmatch
 import hashlib
 import hmac
+import os
+import socket
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -229,7 +231,7 @@ def _agent(hop: Hop) -> Iterator[tuple[Any, ...]]:
     """Give the agent's keys; none where there is no agent, or it does not speak."""
     import paramiko
 
-    if not hop.agent:
+    if not hop.agent or not _agent_listens():
         yield ()
         return
     try:
@@ -241,6 +243,19 @@ def _agent(hop: Hop) -> Iterator[tuple[Any, ...]]:
         yield agent.get_keys()
     finally:
         agent.close()
+
+
+def _agent_listens() -> bool:
+    """Return whether somebody is at the agent's socket; paramiko, finding nobody, would leave its own open."""
+    path = os.environ.get("SSH_AUTH_SOCK", "")
+    if not hasattr(socket, "AF_UNIX"):
+        return True
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.connect(path)
+    except OSError:
+        return False
+    return True
 
 
 def _wanted(hop: Hop, key: Any) -> bool:
