@@ -1,0 +1,102 @@
+"""One bench at a time on a device."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import DeviceBusyError, DeviceLostError, ProtocolError
+from edgekit.runners.lease import Lease
+from edgekit.runners.transport import CommandResult, open_transport
+from edgekit.targets import Device
+
+
+def holder(transport):
+    return Path(transport.root()) / "lease" / "holder"
+
+
+def test_the_second_one_is_told_who_holds_it_and_since_when(local):
+    first, second = Lease(local), Lease(local)
+    first.take(60)
+    with pytest.raises(
+        DeviceBusyError, match=r"^local://: .+@.+ has been benching there for \d+ s: wait; .+ ends in"
+    ):
+        second.take(60)
+    assert (first.held, second.held) == (True, False)
+
+
+def test_it_can_be_held_for_longer_and_given_back(local):
+    first, second = Lease(local), Lease(local)
+    first.take(5)
+    until = int(holder(local).read_text().split()[0])
+    first.take(500)
+    assert int(holder(local).read_text().split()[0]) > until + 400
+    first.give_back()
+    assert not holder(local).exists()
+    second.take(5)
+
+
+def test_giving_back_what_is_not_held_leaves_the_holder_alone(local):
+    first, second = Lease(local), Lease(local)
+    first.take(60)
+    second.give_back()
+    second.held = True
+    second.give_back()
+    assert holder(local).exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense", "1 1 somebody old@host", "-5 x"])
+def test_a_stale_one_is_taken_over(local, content):
+    holder(local).parent.mkdir(parents=True)
+    if content is not None:
+        holder(local).write_text(content + "\n")
+    Lease(local).take(60)
+    assert "old@host" not in holder(local).read_text()
+
+
+def test_of_many_who_reach_for_a_stale_one_a_single_one_gets_it(local):
+    holder(local).parent.mkdir(parents=True)
+    holder(local).write_text("1 1 token old@host\n")
+    got = []
+
+    def reach():
+        with open_transport(Device.parse("local://")) as transport:
+            lease = Lease(transport)
+            try:
+                lease.take(60)
+                got.append(lease)
+            except DeviceBusyError:
+                pass
+
+    threads = [threading.Thread(target=reach) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+
+
+def test_a_holder_with_an_odd_name_does_not_break_it(local, monkeypatch):
+    monkeypatch.setattr("edgekit.runners.lease.platform.node", lambda: 'a "b" $(touch pwned) \\ c')
+    Lease(local).take(60)
+    with pytest.raises(DeviceBusyError, match="touch pwned"):
+        Lease(local).take(60)
+
+
+def test_an_answer_that_is_none_is_refused(local, monkeypatch):
+    answer = CommandResult(argv=("sh",), exit_code=0, stdout=b"hello there\n", stderr=b"", duration_s=0.0)
+    monkeypatch.setattr(local, "run", lambda *_, **__: answer)
+    with pytest.raises(ProtocolError, match="lease"):
+        Lease(local).take(60)
+
+
+def test_giving_back_over_a_dead_link_is_quiet(local, monkeypatch):
+    lease = Lease(local)
+    lease.take(1)
+
+    def dead(*_, **__):
+        raise DeviceLostError("local://", "gone")
+
+    monkeypatch.setattr(local, "run", dead)
+    lease.give_back()
+    assert not lease.held
