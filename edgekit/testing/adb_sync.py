@@ -82,14 +82,15 @@ class SyncService:
         self._stream.write(_stat_record(name, path, follow=follow))
 
     def _list(self, path: str, *, second: bool) -> None:
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name) if Path(path).is_dir() else ():
-            name = os.fsencode(entry.name)
+        folder = Path(path)
+        for name in (".", "..", *sorted(entry.name for entry in folder.iterdir())) if folder.is_dir() else ():
             if second:
-                record = _stat_record(b"DNT2", entry.path, follow=False)
+                record = _stat_record(b"DNT2", f"{path}/{name}", follow=False)
             else:
-                found = entry.stat(follow_symlinks=False)
+                found = os.lstat(f"{path}/{name}")
                 record = _STAT1.pack(b"DENT", found.st_mode, found.st_size & 0xFFFFFFFF, int(found.st_mtime))
-            self._stream.write(record + _NAME.pack(len(name)) + name)
+            encoded = os.fsencode(name)
+            self._stream.write(record + _NAME.pack(len(encoded)) + encoded)
         blank = (_STAT2 if second else _STAT1).size - _WORD.size + _NAME.size
         self._stream.write(b"DONE" + bytes(blank + 4))
 

@@ -22,6 +22,8 @@ from edgekit.errors import UsageError
 SUITE = "trixie"
 PACKAGES = ("adbd", "mksh", "toybox", "patchelf")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# Settled at import: a test that runs an adb server has another HOME later.
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "adbd"
 _TOOLS = ("apt-get", "dpkg", "gcc")
 _FETCH_TIMEOUT_S = 300.0
 _LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
@@ -148,8 +150,7 @@ def fetch() -> Kit:
 def _kit() -> Kit:
     machine = platform.machine()
     recipe = "\n".join((SUITE, *PACKAGES, machine, LOOPBACK_SOURCE))
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "adbd"
-    folder = cache / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    folder = CACHE / hashlib.sha256(recipe.encode()).hexdigest()[:16]
     return Kit(folder=folder, triplet=f"{machine}-linux", loader_name=_LOADERS[machine])
 
 
@@ -177,8 +178,8 @@ def _apt_config(work: Path) -> Path:
     config.write_text(
         f'Dir::Etc::sourcelist "{work}/sources.list"; Dir::Etc::sourceparts "-";\n'
         f'Dir::State::lists "{work}/lists"; Dir::State::status "{work}/status"; Dir::Cache "{work}/cache";\n'
-        'APT::Install-Recommends "false"; APT::Sandbox::User ""; Acquire::Languages "none"; '
-        'Debug::NoLocking "true";\n',
+        'APT::Install-Recommends "false"; APT::Sandbox::User ""; Acquire::Languages "none";\n'
+        'Acquire::Retries "1"; Debug::NoLocking "true";\n',
         encoding="utf-8",
     )
     return config
