@@ -33,6 +33,8 @@ CLOCK_LEAST = 0.90
 DONE = ("done", "limit")
 """What `Run.ended` says of a run that came to its end."""
 
+_NULL = "null"
+"""The runtime that computes nothing; of it only that is doubted."""
 _FAKE = "fake"
 """What a fake device says that it is emulated by."""
 
@@ -57,13 +59,15 @@ def labels_of(run: Run) -> tuple[str, ...]:
         labels.append(f"emulated: {emulated}")
     if emulated == _FAKE or run.device.startswith("fake://"):
         labels.append("fake device")
-    if run.runtime.name == "null":
+    if run.runtime.name == _NULL:
         labels.append("null runtime: nothing was computed")
     return tuple(labels)
 
 
 def _outputs(run: Run) -> Iterator[Doubt]:
     parity = run.parity
+    if run.runtime.name == _NULL:
+        return
     if parity is None:
         yield Doubt(
             code="unproven",
@@ -178,7 +182,7 @@ def _not_hardware(run: Run) -> Iterator[Doubt]:
     if emulated and emulated != _FAKE:
         hint = f"Emulated by {emulated}: these times say nothing of a device."
         yield Doubt(code="emulated", value=1, limit=0, hint=hint)
-    if emulated == _FAKE or run.device.startswith("fake://") or run.runtime.name == "null":
+    if emulated == _FAKE or run.device.startswith("fake://") or run.runtime.name == _NULL:
         hint = "Nothing was computed: bench a real device with a real runtime."
         yield Doubt(code="fake", value=1, limit=0, hint=hint)
 

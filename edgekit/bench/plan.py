@@ -216,7 +216,7 @@ def _of_bundle(bundle: Bundle, artifact: Artifact) -> Work:
         sha256=artifact.sha256,
         size_bytes=artifact.size_bytes,
         source=bundle.source.name,
-        bundle=str(bundle.root),
+        bundle=str(bundle.root.resolve()),
     )
     return Work(ref=ref, path=bundle.path_of(artifact), bundle=bundle, artifact=artifact)
 
@@ -235,7 +235,7 @@ def _place(
     device: Device, work: Work, items: list[Item], skipped: list[Skipped], *, explicit: bool, runtime: str
 ) -> None:
     chosen = _runtime(device, work.ref.format, runtime)
-    reason = _unfit(chosen, work.ref.format)
+    reason = _unfit(chosen, work)
     if not reason:
         if work.bundle is not None and work.artifact is not None:
             wants_channels_first(work.bundle, work.artifact)
@@ -252,9 +252,12 @@ def _runtime(device: Device, format_: str, runtime: str) -> Runtime:
     return RUNTIMES.get(NULL) if device.scheme == "fake" else runtime_for(format_)
 
 
-def _unfit(runtime: Runtime, format_: str) -> str:
+def _unfit(runtime: Runtime, work: Work) -> str:
+    format_ = work.ref.format
     if runtime.refuses:
         return runtime.refuses
+    if work.path.is_dir():
+        return "it is a package (a folder), and only files are brought to a device"
     if runtime.name != NULL and format_ not in runtime.formats:
         return f"the runtime {runtime.name} takes {', '.join(runtime.formats)}, not {format_}"
     return ""

@@ -30,5 +30,5 @@ def unavailable(facts: Mapping[str, Any], target: Target | None = None) -> str:
         return f"{_NOT_HERE}: an emulated device ({emulated}) draws no power of its own"
     sensors = [s.source for s in target.sensors if s.measures == "power"] if target else []
     if sensors:
-        return f"{_NOT_HERE}: this kind of device has a sensor ({sensors[0]}) that EdgeKit can't read yet"
+        return f"{_NOT_HERE}: no sensor that EdgeKit can read yet (such a device may have {sensors[0]})"
     return f"{_NOT_HERE}: no sensor that EdgeKit can read"

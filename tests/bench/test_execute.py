@@ -72,7 +72,8 @@ def test_a_whole_bench_on_no_device(plan, store):
         summary = summarize(run)
         assert summary.verdict == "suspect"
         assert "fake device" in summary.labels
-        assert {"fake", "unproven"} <= {doubt.code for doubt in summary.doubts}
+        assert "fake" in {doubt.code for doubt in summary.doubts}
+        assert "unproven" not in {doubt.code for doubt in summary.doubts}
         assert "no device" in run.power["unavailable"]
     phases = [step.phase for step in steps]
     assert phases[:2] == ["connect", "prepare"]
@@ -234,7 +235,7 @@ def test_this_machine_runs_the_null_runtime(plan, store):
     assert result.failed == ()
     (run,) = result.runs
     assert run.target == "this-host"
-    assert {"fake", "unproven"} <= {doubt.code for doubt in summarize(run).doubts}
+    assert "fake" in {doubt.code for doubt in summarize(run).doubts}
     if sys.platform == "linux":
         assert summarize(run).memory.baseline_bytes > 0
 

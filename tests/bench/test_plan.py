@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgekit.artifact import digest
 from edgekit.bench.golden import stage, wants_channels_first
 from edgekit.bench.plan import BenchPlan, make_plan
 from edgekit.bundle import Bundle
@@ -127,6 +128,18 @@ def test_what_is_wrong_is_said(paths, devices, options, said):
 def test_a_fake_device_computes_nothing(make_bundle):
     plan = make_plan([make_bundle().root], ["fake://"])
     assert {item.runtime for item in plan.items} == {"null"}
+
+
+def test_a_package_can_not_be_brought_yet(make_bundle):
+    bundle = make_bundle()
+    path = bundle.path_of(bundle.artifacts[2])
+    path.unlink()
+    path.mkdir()
+    (path / "Manifest.json").write_bytes(b"{}")
+    artifacts = (*bundle.artifacts[:2], replace(bundle.artifacts[2], sha256=digest(path)[0]))
+    replace(bundle, artifacts=artifacts).save()
+    plan = make_plan([bundle.root], ["fake://"])
+    assert [(s.recipe, "package" in s.reason) for s in plan.skipped] == [("coreml-fp32", True)]
 
 
 def test_what_was_asked_for_is_recorded(make_bundle):

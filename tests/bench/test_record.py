@@ -123,7 +123,7 @@ def test_the_null_runtime_proves_nothing(header):
         example_events(runtime="null"), replace(header, item=replace(header.item, runtime="null"))
     )
     assert run.parity is None
-    assert {d.code for d in summarize(run).doubts} == {"unproven", "fake"}
+    assert {d.code for d in summarize(run).doubts} == {"fake"}
 
 
 def test_the_latency_pass_alone(header, outputs):
