@@ -10,6 +10,7 @@ import compileall
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -50,9 +51,8 @@ def root_folder() -> Path:
     return cache_folder() / hashlib.sha256(recipe.encode()).hexdigest()[:16] / "root"
 
 
-def mirror() -> str:
+def mirror(folder: Path = Path("/etc/apt")) -> str:
     """Return the address that this machine's own apt gets the suite from, or "" where it has none."""
-    folder = Path("/etc/apt")
     for path in sorted(folder.glob("sources.list.d/*.sources")):
         for stanza in path.read_text().split("\n\n"):
             fields = dict(
@@ -62,7 +62,7 @@ def mirror() -> str:
                 return fields["URIs"].split()[0]
     for path in (folder / "sources.list", *sorted(folder.glob("sources.list.d/*.list"))):
         for line in path.read_text().splitlines() if path.exists() else ():
-            words = [word for word in line.split() if "=" not in word and word not in {"[", "]"}]
+            words = re.sub(r"\[[^]]*\]", " ", line).split()
             if words[:1] == ["deb"] and SUITE in words[2:3]:
                 return words[1]
     return ""

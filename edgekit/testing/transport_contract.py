@@ -78,7 +78,7 @@ class TransportContract:
     file_size = 8 * MIB
     output_size = MIB
     patience_s = 60.0
-    names = NAMES
+    names: tuple[str, ...] = NAMES
 
     # --- what a subclass gives -----------------------------------------------------------------
     @pytest.fixture

@@ -246,7 +246,7 @@ def _agent(hop: Hop) -> Iterator[tuple[Any, ...]]:
 
 
 def _agent_listens() -> bool:
-    """Return whether somebody is at the agent's socket; paramiko, finding nobody, would leave its own open."""
+    """Return whether somebody is at the agent's socket; finding nobody, paramiko leaves its own open."""
     path = os.environ.get("SSH_AUTH_SOCK", "")
     if not hasattr(socket, "AF_UNIX"):
         return True

@@ -15,7 +15,7 @@ from edgekit.runners.transport.command import encoded, kill_line, marked
 
 SHOW = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]) + b'\\0')"
 SHELL_SHOW = ["sh", "-c", 'for a; do printf "%s\\0" "$a"; done', "sh"]
-ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
+ARGUMENT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 # what shells make something of, more often than chance would bring it
 NASTY = st.text(st.sampled_from(list("'\"\\$`!#*?[]{}()<>|&;~ \t\n\r-=%^éß日🚀")), max_size=12)
 

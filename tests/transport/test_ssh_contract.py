@@ -21,20 +21,17 @@ if TYPE_CHECKING:
 
 class TestSshDouble(TransportContract):
     faults = SshFaults()
+    server: SshDouble
 
     @pytest.fixture
-    def double(self) -> Iterator[SshDouble]:
-        with SshDouble(faults=self.faults) as double:
-            yield double
-
-    @pytest.fixture
-    def transport(self, double: SshDouble) -> Iterator[Transport]:
-        with SshTransport(Device.parse(double.files.address), config=double.files.config) as transport:
-            self.double = double
-            yield transport
+    def transport(self) -> Iterator[Transport]:
+        with SshDouble(faults=self.faults) as self.server:
+            device = Device.parse(self.server.files.address)
+            with SshTransport(device, config=self.server.files.config) as transport:
+                yield transport
 
     def cut(self, transport: Transport) -> None:
-        self.double.cut()
+        self.server.cut()
 
 
 class TestSshDoubleSlow(TestSshDouble):
@@ -43,15 +40,17 @@ class TestSshDoubleSlow(TestSshDouble):
 
 @pytest.mark.skipif(not sshd_program(), reason="sshd is not installed: apt-get install openssh-server")
 class TestOpenSsh(TransportContract):
+    server: Sshd
+
     @pytest.fixture
     def transport(self) -> Iterator[Transport]:
-        with Sshd() as self.sshd:
-            device = Device.parse(self.sshd.files.address)
-            with SshTransport(device, config=self.sshd.files.config) as transport:
+        with Sshd() as self.server:
+            device = Device.parse(self.server.files.address)
+            with SshTransport(device, config=self.server.files.config) as transport:
                 yield transport
 
     def cut(self, transport: Transport) -> None:
-        self.sshd.cut()
+        self.server.cut()
 
 
 @pytest.mark.board

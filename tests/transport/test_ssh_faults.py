@@ -1,4 +1,4 @@
-"""SSH links that stall, die or never come to be: each is told for what it is, in time, without a thread left."""
+"""SSH links that stall, die or never come to be: each is told for what it is, and in time."""
 
 from __future__ import annotations
 
