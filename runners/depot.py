@@ -15,7 +15,8 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from edgekit.artifact import digest
-from edgekit.errors import DeviceFullError, DeviceUnfitError, UsageError
+from edgekit.errors import DeviceFullError, DeviceUnfitError, ProtocolError, UsageError
+from edgekit.runners.transport.base import TRANSFER_TIMEOUT_S
 from edgekit.runners.wheels import site_name
 from edgekit.units import bytes_text
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 _RESERVE_BYTES = 4 << 20
 _UNPACK_TIMEOUT_S = 900.0
+_SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,150}")
 _ROOM = r"""
 umask 077
 mkdir -p -- "$1" && chmod 700 "$1" || exit 1
-[ -f "$2" ] && sha256sum -- "$2"
 echo "free $(df -Pk "$1" | tail -n 1 | while read -r _ _ _ free _; do echo "$free"; done)"
+shift
+for f; do if [ -f "$f" ]; then sha256sum -- "$f"; else echo absent; fi; done
 """
 _UNPACK = r"""
 umask 077
@@ -78,19 +81,22 @@ class Depot:
             UsageError: there is no such file, or its content is another.
             DeviceFullError: there is no room for it; nothing of it stays.
         """
-        if not local.is_file():
-            raise UsageError(f"{local} is no file", hint="give a file that exists")
-        found, size = digest(local)
-        if sha256 is not None and found != sha256:
-            what = f"{local} has the sha256 {found[:12]}, expected {sha256[:12]}"
-            raise UsageError(what, hint="it was changed since it was made; make it again")
-        name = local.name if _NAME.fullmatch(local.name) else "file"
-        remote = f"{self.root}/store/{found}/{name}"
-        there, free = self._look(remote)
-        if there != found:
-            self._need_room(size, free, local.name)
-            self._transport.push(local, remote)
-        return remote
+        return self.put_all([(local, sha256)])[0]
+
+    def put_all(self, files: Sequence[tuple[Path, str | None]]) -> tuple[str, ...]:
+        """Bring several files as `put` does; what is there already is found out in one round trip."""
+        known = [_identity(local, sha256) for local, sha256 in files]
+        remotes = tuple(
+            f"{self.root}/store/{sha256}/{_name(local)}"
+            for (local, _), (sha256, _) in zip(files, known, strict=True)
+        )
+        there, free = self._look(remotes)
+        for (local, _), (sha256, size), remote, found in zip(files, known, remotes, there, strict=True):
+            if found != sha256:
+                self._need_room(size, free, local.name)
+                self._transport.push(local, remote)
+                free -= size
+        return remotes
 
     def install(self, wheels: Sequence[Path], *, python: str, trial: Callable[[str], str]) -> tuple[str, str]:
         """Unpack a set of wheels on the device unless that was done before.
@@ -113,9 +119,9 @@ class Depot:
         known = self._transport.run(["cat", f"{site}/.edgekit"])
         if known.exit_code == 0 and known.text.strip():
             return site, known.text.strip()[:100]
-        _, free = self._look("")
+        _, free = self._look(())
         self._need_room(sum(_unpacked(w) + w.stat().st_size for w in wheels), free, "the runtime")
-        stored = [self.put(wheel) for wheel in wheels]
+        stored = self.put_all([(wheel, None) for wheel in wheels])
         new = f"{self.root}/site/new-{site_name(wheels)[:32]}"
         try:
             self._unpack(new, python, stored)
@@ -146,12 +152,18 @@ class Depot:
             )
         self._transport.check(["rm", "-rf", "--", self.root], timeout_s=_UNPACK_TIMEOUT_S)
 
-    def _look(self, remote: str) -> tuple[str, int]:
-        """Return a file's sha256 there ("" when it is not there) and the free bytes; makes the root."""
-        lines = self._transport.check(["sh", "-c", _ROOM, "sh", self.root, remote]).text.split("\n")
-        there = re.search(r"\b[0-9a-f]{64}\b", lines[0].lower())
-        free = next((line[5:].strip() for line in lines if line.startswith("free ")), "")
-        return there[0] if there else "", int(free) * 1024 if free.isdigit() else -1
+    def _look(self, remotes: Sequence[str]) -> tuple[list[str], int]:
+        """Return the files' sha256 there ("" for what is not there) and the free bytes; makes the root."""
+        argv = ["sh", "-c", _ROOM, "sh", self.root, *remotes]
+        lines = self._transport.check(argv, timeout_s=TRANSFER_TIMEOUT_S).text.splitlines()
+        if len(lines) != 1 + len(remotes) or not lines[0].startswith("free "):
+            what = f"{self._transport.device.address}: what lies in {self.root} can't be read"
+            raise ProtocolError(
+                what, hint="look whether its login prints something", evidence="\n".join(lines[:9])
+            )
+        free = lines[0][5:].strip()
+        there = [match[0] if (match := _SHA256.search(line.lower())) else "" for line in lines[1:]]
+        return there, int(free) * 1024 if free.isascii() and free.isdigit() else -1
 
     def _need_room(self, size: int, free: int, what: str) -> None:
         if 0 <= free < size + _RESERVE_BYTES:
@@ -175,6 +187,21 @@ class Depot:
             hint="look at the evidence; free some space or mend its Python",
             evidence=result.tail,
         )
+
+
+def _identity(local: Path, sha256: str | None) -> tuple[str, int]:
+    """Return a host file's sha256 and size, its content held against what it has to be."""
+    if not local.is_file():
+        raise UsageError(f"{local} is no file", hint="give a file that exists")
+    found, size = digest(local)
+    if sha256 is not None and found != sha256:
+        what = f"{local} has the sha256 {found[:12]}, expected {sha256[:12]}"
+        raise UsageError(what, hint="it was changed since it was made; make it again")
+    return found, size
+
+
+def _name(local: Path) -> str:
+    return local.name if _NAME.fullmatch(local.name) else "file"
 
 
 def _unpacked(wheel: Path) -> int:

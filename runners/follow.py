@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ T = TypeVar("T")
 _READ_BYTES = 1 << 20
 _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.05, 1.0, 1.4
 _RETRY_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_LOOK_EVERY = 3
 _LOG_BYTES = 2000
 _BEGIN_S = 20.0
 # $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
@@ -84,11 +86,12 @@ class Pass:
         self._begin = time.monotonic()
         try:
             self._start(argv, env)
-            pause = _FIRST_POLL_S
+            pause, idle = _FIRST_POLL_S, 0
             while not self._over:
                 data = self._read()
                 yield from self._events_of(data)
-                if not data:
+                idle = 0 if data else idle + 1
+                if idle and idle % _LOOK_EVERY == 0:
                     yield from self._unless_alive()
                 if not self._over and not (data and self._rest):
                     self._check_deadline()
@@ -100,9 +103,10 @@ class Pass:
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Start the pass once, even if the link is lost while that is done."""
+        tries = itertools.count()
 
         def start() -> None:
-            if self._state()[0] == "absent":
+            if next(tries) == 0 or self._state()[0] == "absent":
                 line = ["sh", "-c", _RUN, self.path, *argv]
                 self.transport.start(line, log=f"{self.path}.log", env=env)
 

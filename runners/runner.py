@@ -21,7 +21,7 @@ from edgekit.runners.provision import Prepared, prepare
 from edgekit.targets import load_target, match_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -35,7 +35,12 @@ PASSES = ("memory", "latency")
 _PREPARE_LEASE_S = 1800.0
 _LEASE_MARGIN_S = 120.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
-_WRITE = 'umask 077; mkdir -p -- "${1%/*}" && cat >"$1"'
+# One line of standard input for each of the files that are named.
+_WRITE = r"""
+umask 077
+mkdir -p -- "${1%/*}" || exit 1
+for f; do IFS= read -r line && printf '%s\n' "$line" >"$f" || exit 1; done
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,13 +169,10 @@ class Runner:
         """
         prepared = self.prepare()
         self._lease.take(len(job.passes) * job.deadline_s + _LEASE_MARGIN_S)
-        remote = self.depot.put(artifact, sha256)
-        inputs = self.depot.put(golden) if golden is not None else None
+        files = [(artifact, sha256), *([(golden, None)] if golden is not None else [])]
+        remotes = self.depot.put_all(files)
         folder = f"{self.transport.root()}/runs/{job.run_id}"
-        for name in job.passes:
-            fields = self._fields(job, prepared, remote, inputs, f"{folder}/{name}.jsonl")
-            stdin = json.dumps(fields).encode()
-            self.transport.check(["sh", "-c", _WRITE, "sh", f"{folder}/{name}.json"], stdin=stdin)
+        self._write_jobs(job, prepared, remotes, folder)
         for name in job.passes:
             with closing(self._follow(job, prepared, folder, name)) as stream:
                 for event in stream:
@@ -180,22 +182,23 @@ class Runner:
                     self._check_error(event)
         self.transport.run(["rm", "-rf", "--", folder])
 
-    def _fields(
-        self, job: Job, prepared: Prepared, artifact: str, golden: str | None, spool: str
-    ) -> dict[str, Any]:
-        return {
+    def _write_jobs(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> None:
+        """Write every pass's job into the run's folder on the device."""
+        fields = {
             "protocol": PROTOCOL,
             "run": job.run_id,
             "runtime": self.runtime.name,
             "site": list(prepared.site),
-            "artifact": artifact,
-            "golden": golden,
+            "artifact": remotes[0],
+            "golden": remotes[1] if len(remotes) > 1 else None,
             "threads": job.threads,
             "warmup": job.warmup,
             "runs": job.runs,
             "max_s": job.max_s,
-            "spool": spool,
         }
+        lines = [json.dumps({**fields, "spool": f"{folder}/{name}.jsonl"}) + "\n" for name in job.passes]
+        paths = [f"{folder}/{name}.json" for name in job.passes]
+        self.transport.check(["sh", "-c", _WRITE, "sh", *paths], stdin="".join(lines).encode())
 
     def _follow(self, job: Job, prepared: Prepared, folder: str, name: str) -> Generator[dict[str, Any]]:
         path = f"{folder}/{name}"

@@ -58,9 +58,11 @@ def choose(runtime: Runtime, facts: Facts, *, device: str = "device") -> Build:
         raise DeviceUnfitError(device, what, hint=f"it has them for {known}")
     for_python = [b for b in fitting if b.python[0] <= minor <= b.python[1]]
     if not for_python:
-        spans = ", ".join(sorted({f"3.{b.python[0]} to 3.{b.python[1]}" for b in fitting}))
+        low, high = min(b.python[0] for b in fitting), max(b.python[1] for b in fitting)
         what = f"{runtime.name} has no build for Python 3.{minor} on {facts.abi}"
-        raise DeviceUnfitError(device, what, hint=f"install another Python there; builds are for {spans}")
+        raise DeviceUnfitError(
+            device, what, hint=f"install another Python there; builds are for 3.{low} to 3.{high}"
+        )
     return _loadable(runtime, for_python, facts, device)
 
 
