@@ -226,12 +226,16 @@ class Transport(ABC):
         return code == 0
 
     def _guarded(self, line: str, call: Callable[[str], T]) -> T:
-        """Call with the line marked; when the deadline passes, kill what carries the mark, then say so."""
+        """Call with the line marked; at the deadline and on ctrl-C kill what carries the mark first."""
         mark = secrets.token_hex(8)
         try:
             return call(marked(line, mark))
         except DeviceTimeoutError as late:
             self._end(mark, late)
+            raise
+        except KeyboardInterrupt:
+            with contextlib.suppress(DeviceError):
+                self.kill_marked(mark)
             raise
 
     def _end(self, mark: str, late: DeviceTimeoutError) -> None:

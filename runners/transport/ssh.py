@@ -6,6 +6,7 @@ says what went wrong. ~/.ssh/config is heeded (see ssh_config) and host keys are
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from contextlib import ExitStack
@@ -100,13 +101,17 @@ class SshTransport(Transport):
     def _stream(
         self, command: str, source: Iterable[bytes], sink: Callable[[bytes], object], timeout_s: float
     ) -> tuple[int, bytes]:
-        """Run a line with streams; return its exit code and standard error."""
+        """Run a line with streams; return its exit code and standard error.
+
+        The line stands in a subshell, whose parent turns the signal that ended it into an exit code: paramiko
+        would drop it. What the login's own start-up files print comes before our word and is left out.
+        """
         end = time.monotonic() + timeout_s
-        # A subshell: its parent turns the signal that ended it into an exit code, which paramiko would drop.
-        whole = encoded(f"({command}\n); exit $?")
+        greeting = _Greeting(secrets.token_hex(8), sink)
+        whole = encoded(f'EDGEKIT_SAYS={greeting.word}; printf %s "$EDGEKIT_SAYS"; ({command}\n); exit $?')
         with _Session(self._channel(timeout_s), whole, source) as session:
             try:
-                code, err = session.finish(sink, end)
+                code, err = session.finish(greeting.take, end)
             except TimeoutError:
                 what = f"no end within {timeout_s:g} s"
                 raise DeviceTimeoutError(self.device.address, what, hint="allow it more time") from None
@@ -115,7 +120,18 @@ class SshTransport(Transport):
             raise self._lost(
                 "the device gave no exit code" if alive else "the link died before the command's end"
             )
+        if not greeting.heard:
+            raise self._no_shell(code, greeting.before + err)
         return code, err
+
+    def _no_shell(self, code: int, said: bytes) -> DeviceUnfitError:
+        text = said.decode("utf-8", "replace").strip() or "it said nothing"
+        return DeviceUnfitError(
+            self.device.address,
+            f"the login there runs no commands (exit code {code}): {text.splitlines()[-1]}",
+            hint="give the user a POSIX shell: chsh -s /bin/sh",
+            evidence=text,
+        )
 
     def _channel(self, timeout_s: float) -> Any:
         import paramiko
@@ -140,6 +156,24 @@ class SshTransport(Transport):
             hint="check power and network, then open it again",
             evidence=repr(cause),
         )
+
+
+class _Greeting:
+    """Hands on a command's output from behind a word that only a POSIX shell that reads our line can say."""
+
+    def __init__(self, word: str, sink: Callable[[bytes], object]) -> None:
+        self.word = word
+        self.before = b""
+        self.heard = False
+        self._sink = sink
+
+    def take(self, chunk: bytes) -> None:
+        """Take the next bytes of standard output."""
+        if not self.heard:
+            self.before, found, chunk = (self.before + chunk).partition(self.word.encode())
+            self.heard = bool(found)
+        if chunk:
+            self._sink(chunk)
 
 
 class _Session:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
-from edgekit.errors import DeviceLostError, DeviceTimeoutError, UsageError
+from edgekit.errors import DeviceLostError, DeviceTimeoutError, DeviceUnfitError, UsageError
 from edgekit.runners.transport.ssh import SshTransport
 from edgekit.targets import Device
 from edgekit.testing.board import Board, unavailable
@@ -94,6 +96,55 @@ def test_a_command_that_takes_its_shell_along(double: SshDouble) -> None:
         with pytest.raises(DeviceLostError, match="the device gave no exit code"):
             transport.run(["sh", "-c", "kill -9 $PPID"])
         transport.check(["true"])
+
+
+def test_ctrl_c_ends_the_command_there(double: SshDouble) -> None:
+    nap = "12345679"
+    with transport_to(double) as transport:
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            transport.run(["sleep", nap])
+        timer.join()
+        looked = transport.run(["sh", "-c", "grep -ls '[1]2345679' /proc/[0-9]*/cmdline"])
+    assert looked.stdout == b""
+
+
+def test_several_threads_share_a_link(double: SshDouble) -> None:
+    """A probe samples while a bench runs: each command has its own streams."""
+    with transport_to(double) as transport, ThreadPoolExecutor(4) as pool:
+        data = [bytes([number]) * 200_000 for number in range(8)]
+        results = pool.map(lambda one: transport.check(["cat"], stdin=one).stdout, data)
+        assert list(results) == data
+
+
+@needs_sshd
+def test_a_login_that_talks_is_not_taken_for_the_command(tmp_path: Path) -> None:
+    with (
+        Sshd() as sshd,
+        SshTransport(Device.parse(sshd.files.address), config=sshd.files.config) as transport,
+    ):
+        if b"bash" not in transport.check(["sh", "-c", "readlink /proc/$PPID/exe"]).stdout:
+            pytest.skip("only bash reads a start-up file for a command over ssh")
+        (sshd.home / ".bashrc").write_text("echo Welcome to your board\necho 'more on stderr' >&2\n")
+        result = transport.check(["echo", "hello"])
+        assert result.stdout == b"hello\n"
+        assert b"more on stderr" in result.stderr  # else the start-up file was not read at all
+        (tmp_path / "sent").write_bytes(b"data")
+        transport.push(tmp_path / "sent", f"{transport.root()}/file")
+        transport.pull(f"{transport.root()}/file", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == b"data"
+
+
+@needs_sshd
+def test_a_login_without_a_shell_is_unfit() -> None:
+    with Sshd(more="ForceCommand echo This account is not available.; exit 1") as sshd:
+        transport = SshTransport(Device.parse(sshd.files.address), config=sshd.files.config)
+        with (
+            transport,
+            pytest.raises(DeviceUnfitError, match=r"runs no commands \(exit code 1\): This account"),
+        ):
+            transport.run(["true"])
 
 
 def test_where_nothing_listens() -> None:
