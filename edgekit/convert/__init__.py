@@ -2,8 +2,8 @@
 
     result = convert(load_source("mobilenet_v2_0.35"), parse_recipes(["tflite-fp32"]), Path("out"))
 
-Each format is one file (tflite, onnx, coreml) behind `base.Converter`; nothing is imported of a framework before
-it is needed.
+Each format is one file (tflite, onnx, coreml) behind `base.Converter`; no framework is imported before it is
+needed.
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ class Converter(Protocol):
             inputs: float32, N x the input's shape without its batch.
 
         Returns:
-            float32, N x the output's shape without its batch, quantized values made real; None where this host
-            can't run the format.
+            float32, N x the output's shape without its batch, quantized values made real; None where this
+            host can't run the format.
         """
         ...
 

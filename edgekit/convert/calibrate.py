@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.images import find_images, read_images, spread
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from edgekit.artifact import TensorSpec

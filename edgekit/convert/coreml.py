@@ -1,10 +1,9 @@
-"""Core ML: an ML program by coremltools, whose structure and weights are proved here; it runs on Apple's devices."""
+"""Core ML: an ML program by coremltools; its structure and weights are proved here, it runs at Apple's."""
 
 from __future__ import annotations
 
 import json
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
@@ -12,6 +11,8 @@ from edgekit.convert.base import Made, Work
 from edgekit.errors import ConversionError, MissingExtraError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
 TARGET = "iOS16"

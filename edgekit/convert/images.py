@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.preprocess import fit, image_input
@@ -11,6 +10,7 @@ from edgekit.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -118,7 +118,7 @@ def labelled(images: Path, labels: Path | None, names: Sequence[str]) -> list[tu
         names: the bundle's labels, or none; a label is one of them, or an index.
 
     Raises:
-        UsageError: an image without a label, a label that is neither a name nor an index, a file that is missing.
+        UsageError: an image without a label, a label that is neither a name nor an index, a missing file.
     """
     if labels is not None:
         pairs = _from_csv(images, labels)

@@ -20,11 +20,59 @@ if TYPE_CHECKING:
     from edgekit.source import FrozenGraph
 
 KNOWN = frozenset(
-    "add avg_pool batch_norm cast clip concat const conv gather leaky_relu linear matmul max_pool mul pad prelu "
-    "real_div reduce_mean reduce_max reduce_sum relu relu6 reshape rsqrt sigmoid sigmoid_hard silu slice_by_index "
-    "slice_by_size softmax split sqrt squeeze expand_dims stack sub tanh transpose upsample_nearest_neighbor "
-    "upsample_bilinear resize_bilinear maximum minimum exp elu gelu softplus erf identity depth_to_space "
-    "space_to_depth".split()
+    [
+        "add",
+        "avg_pool",
+        "batch_norm",
+        "cast",
+        "clip",
+        "concat",
+        "const",
+        "conv",
+        "gather",
+        "leaky_relu",
+        "linear",
+        "matmul",
+        "max_pool",
+        "mul",
+        "pad",
+        "prelu",
+        "real_div",
+        "reduce_mean",
+        "reduce_max",
+        "reduce_sum",
+        "relu",
+        "relu6",
+        "reshape",
+        "rsqrt",
+        "sigmoid",
+        "sigmoid_hard",
+        "silu",
+        "slice_by_index",
+        "slice_by_size",
+        "softmax",
+        "split",
+        "sqrt",
+        "squeeze",
+        "expand_dims",
+        "stack",
+        "sub",
+        "tanh",
+        "transpose",
+        "upsample_nearest_neighbor",
+        "upsample_bilinear",
+        "resize_bilinear",
+        "maximum",
+        "minimum",
+        "exp",
+        "elu",
+        "gelu",
+        "softplus",
+        "erf",
+        "identity",
+        "depth_to_space",
+        "space_to_depth",
+    ]
 )
 """The operations of ML programs that convolutional networks are made of."""
 _SENTINEL = 0xDEADBEEF

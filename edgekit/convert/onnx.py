@@ -73,7 +73,8 @@ class OnnxConverter:
                 heavy = node.op_type in ("Conv", "Gemm", "MatMul")
                 if heavy and any(makers.get(i) != "DequantizeLinear" for i in node.input[:2]):
                     raise ConversionError(
-                        f"onnx-int8 of {work.frozen.source.name} is not quantized throughout: {node.name} reads floats"
+                        f"onnx-int8 of {work.frozen.source.name} is not quantized throughout: "
+                        f"{node.name} reads floats"
                     )
         return "run on the host (ONNX Runtime)"
 

@@ -32,7 +32,7 @@ def session(content: bytes) -> Any:
     options.log_severity_level = 4
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except (ValueError, RuntimeError, *_runtime_errors()) as error:
+    except _runtime_errors() as error:
         raise ConversionError("ONNX Runtime can't load the .onnx file", evidence=str(error)) from error
 
 
@@ -49,7 +49,7 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 
 
 def observe(proto: Any, samples: np.ndarray[Any, Any]) -> Ranges:
-    """Run a float network over samples and return the range of each float tensor, reduced inside the graph."""
+    """Run a float network over samples; return each float tensor's range, reduced inside the graph."""
     from onnx import helper, shape_inference
 
     augmented = shape_inference.infer_shapes(proto)

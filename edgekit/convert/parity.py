@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Parity
 from edgekit.errors import ParityError
-from edgekit.source.freeze import snr
+from edgekit.source.freezing import snr
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,8 +49,8 @@ BARS: dict[str, Bar] = {
         snr_db=4.0,
         top1_agreement=0.25,
         step=0.0,
-        reason="8 to 33 dB and 56 to 100 % on 16 photos measured on five trained networks, 40 to 100 % at 95 %; "
-        "a network whose ranges are ruled by dead channels is at 0 dB and 0 %",
+        reason="8 to 33 dB and 56 to 100 % of 16 photos measured on five trained networks; a network whose "
+        "ranges are ruled by dead channels is at 0 dB and 0 %",
     ),
 }
 
@@ -77,7 +77,7 @@ def measure(wanted: np.ndarray[Any, Any], got: np.ndarray[Any, Any], step: float
 
 
 def tie_step(wanted: np.ndarray[Any, Any], precision: str, grid: float | None) -> float:
-    """Return how near two values of an output are ties: a step of the artifact's grid, or of its precision."""
+    """Return how near two values of an output are ties: a step of its grid, or of its precision."""
     import numpy as np
 
     return max(BARS[precision].step * float(np.max(np.abs(wanted))), (grid or 0.0) * 1.001)
@@ -128,7 +128,8 @@ def check(
     if math.isnan(found) or found < bar.snr_db or parity.top1_agreement < bar.top1_agreement:
         raise ParityError(
             f"{recipe} differs from its source: {found:.1f} dB signal to error (bar {bar.snr_db:g}), "
-            f"same top-1 on {parity.top1_agreement:.0%} of {len(wanted)} golden inputs (bar {bar.top1_agreement:.0%})",
+            f"same top-1 on {parity.top1_agreement:.0%} of {len(wanted)} golden inputs "
+            f"(bar {bar.top1_agreement:.0%})",
             hint=_hint(precision),
         )
     return parity

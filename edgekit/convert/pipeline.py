@@ -17,7 +17,7 @@ from edgekit.convert.preprocess import noise
 from edgekit.convert.results import ConvertResult, Failure
 from edgekit.convert.writing import ARTIFACTS, BundleWriter, existing
 from edgekit.errors import ConversionError, UsageError
-from edgekit.source.freeze import freeze
+from edgekit.source.freezing import freeze
 from edgekit.source.quiet import quiet
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def convert(
 ) -> ConvertResult:
     """Convert a source to artifacts, prove each against the float source, and keep those that pass.
 
-    Everything that can be known before is checked before any work. What fails is not written; the other recipes
-    go on. An interruption leaves a bundle that is whole as far as it goes.
+    Everything that can be known before is checked before any work. What fails is not written; the other
+    recipes go on. An interruption leaves a bundle that is whole as far as it goes.
 
     Args:
         source: from `load_source`.
@@ -94,7 +94,8 @@ def convert(
         ConversionError: the source can't be frozen.
     """
     preprocessing = preprocessing or source.preprocessing
-    before = _checked(source, recipes, out, calibration, labels, preprocessing)
+    _refuse(source, recipes, calibration=calibration, labels=labels)
+    before = _before(source, out, preprocessing)
     clock = _Clock(on_step)
     with quiet():
         with clock.step("", "freeze"):
@@ -124,15 +125,14 @@ def convert(
     return ConvertResult(bundle=writer.bundle, failed=tuple(failed), seconds=clock.seconds)
 
 
-def _checked(
+def _refuse(
     source: Source,
     recipes: Sequence[Recipe],
-    out: Path,
+    *,
     calibration: CalibrationData | None,
     labels: Sequence[str] | None,
-    preprocessing: Preprocessing | None,
-) -> Bundle | None:
-    """Refuse what can't come to anything; return the bundle that is there already."""
+) -> None:
+    """Refuse what can't come to anything."""
     if not recipes:
         raise UsageError("no recipe is asked for", hint="name one: -r tflite-fp32")
     needy = [r.name for r in recipes if r.needs_calibration]
@@ -143,7 +143,8 @@ def _checked(
         )
     if calibration is not None and calibration.inputs.shape[1:] != source.input.shape[1:]:
         raise UsageError(
-            f"calibration data has inputs of {calibration.inputs.shape[1:]}, the source takes {source.input.shape[1:]}",
+            f"calibration data has inputs of {calibration.inputs.shape[1:]}, "
+            f"the source takes {source.input.shape[1:]}",
             hint="read it again for this source",
         )
     classes = source.output.shape[-1]
@@ -151,6 +152,10 @@ def _checked(
         raise UsageError(
             f"there are {len(labels)} labels for {classes} outputs", hint="give one label an output"
         )
+
+
+def _before(source: Source, out: Path, preprocessing: Preprocessing | None) -> Bundle | None:
+    """Return the bundle that is there already; refuse one that this call does not fit."""
     before = existing(out, source)
     if (
         before is not None
@@ -171,7 +176,7 @@ def _golden(
     calibration: CalibrationData | None,
     preprocessing: Preprocessing | None,
 ) -> Golden:
-    """Return golden inputs, the float source's outputs, and the inputs' origin; those of a bundle are kept."""
+    """Return golden inputs, the float source's outputs and the inputs' origin; a bundle keeps its own."""
     if before is not None and (calibration is None or before.golden.origin == FROM_DATA):
         inputs, outputs = before.golden_arrays()
         return inputs, outputs, before.golden.origin

@@ -29,7 +29,8 @@ def _bgr(plain: Preprocessing) -> Preprocessing:
 
 
 PRESETS: dict[str, Preprocessing] = _PLAIN | {f"{name}-bgr": _bgr(plain) for name, plain in _PLAIN.items()}
-"""none: 0..255. signed: x/127.5 - 1. unit: x/255. imagenet: (x/255 - mean) / std with ImageNet's. -bgr: blue first."""
+"""none: 0..255. signed: x/127.5 - 1. unit: x/255. imagenet: (x/255 - mean) / std with ImageNet's numbers.
+-bgr: the same with blue first."""
 
 
 def preprocessing_preset(name: str) -> Preprocessing:
@@ -102,14 +103,14 @@ def image_input(image: Image, spec: TensorSpec, preprocessing: Preprocessing) ->
         float32, H x W x C.
     """
     import numpy as np
-    from PIL import Image as pillow
+    from PIL.Image import Resampling
 
     height, width = spec.shape[1], spec.shape[2]
     side = max(preprocessing.resize, height, width)
     shorter = min(image.size)
     size = tuple(max(side, round(n * side / shorter)) for n in image.size)
     ready = image.convert("L" if preprocessing.order == "gray" else "RGB")
-    ready = ready.resize((size[0], size[1]), pillow.Resampling.BILINEAR)
+    ready = ready.resize((size[0], size[1]), Resampling.BILINEAR)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     pixels = np.asarray(ready.crop((left, top, left + width, top + height)))
     if preprocessing.order == "gray":

@@ -1,4 +1,4 @@
-"""TFLite: the float file by TensorFlow's converter, fp16 and int8 from it by litert-quantizer, proved by LiteRT."""
+"""TFLite: float by TensorFlow's converter, fp16 and int8 from that by litert-quantizer, proved by LiteRT."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ THREADS = 2
 class TfliteConverter:
     """The format "tflite"; see `base.Converter`.
 
-    fp32: as converted. fp16: weights in 16 bits, input and output float32. int8: full integer, input and output
-    int8, weights symmetric per channel, activations asymmetric per tensor.
+    fp32: as converted. fp16: weights in 16 bits, input and output float32. int8: full integer, input and
+    output int8, weights symmetric per channel, activations asymmetric per tensor.
     """
 
     suffix = ".tflite"
@@ -69,7 +69,7 @@ class TfliteConverter:
             left = float_tensors(path.read_bytes())
             if left:
                 raise ConversionError(
-                    f"tflite-int8 is not full integer: {len(left)} tensors are still float, the first is {left[0]}",
+                    f"tflite-int8 is not full integer: {len(left)} tensors are still float, first {left[0]}",
                     hint="convert tflite-fp16, or replace the operation before it",
                 )
         return "run on the host (LiteRT)"
@@ -236,7 +236,8 @@ def _stored(values: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[
     scale, zero_point = detail["quantization"]
     limits = np.iinfo(detail["dtype"])
     stored = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
-    return stored.astype(detail["dtype"])
+    kept: np.ndarray[Any, Any] = stored.astype(detail["dtype"])
+    return kept
 
 
 def _real(values: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
@@ -244,6 +245,7 @@ def _real(values: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[An
     import numpy as np
 
     if detail["dtype"] == np.float32:
-        return values.copy()
+        return np.array(values)
     scale, zero_point = detail["quantization"]
-    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    real: np.ndarray[Any, Any] = ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    return real

@@ -120,7 +120,7 @@ def _answers(
             hint="convert again with --preprocess signed, unit, imagenet or none",
         )
     pairs = labelled(images, labels, bundle.label_names())
-    chosen = {path: label for path, label in pairs}
+    chosen = dict(pairs)
     paths = spread(list(chosen), limit)
     truth = [chosen[path] for path in paths]
     answers: dict[str, list[int]] = {}

@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import MANIFEST, Bundle, Golden, SourceRecord, write_atomic
@@ -16,6 +15,7 @@ from edgekit.recipe import recipe_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
 
@@ -45,8 +45,8 @@ def existing(out: Path, source: Source) -> Bundle | None:
     bundle = Bundle.load(out)
     if bundle.source.sha256 != source.sha256:
         raise UsageError(
-            f"{out} is the bundle of another source: {bundle.source.name} with sha256 {bundle.source.sha256[:12]}, "
-            f"not {source.name} with {source.sha256[:12]}",
+            f"{out} is the bundle of another source: {bundle.source.name} with sha256 "
+            f"{bundle.source.sha256[:12]}, not {source.name} with {source.sha256[:12]}",
             hint="name another folder",
         )
     return bundle
@@ -138,7 +138,7 @@ class BundleWriter:
         return self._save(bundle)
 
     def _write_golden(self, before: Bundle | None) -> Golden:
-        """Write golden data under names that nobody uses yet; the old files stay until the manifest is new."""
+        """Write golden data under names that nobody uses yet; old files stay until the manifest is new."""
         inputs, outputs, origin = self._golden
         parts = {"inputs": _npy(inputs), "outputs": _npy(outputs)}
         shas = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}

@@ -5,7 +5,7 @@ load_source("mobilenet_v2_0.35")  ->  Source  ->  freeze(source)  ->  FrozenGrap
 
 from __future__ import annotations
 
-from edgekit.source.freeze import freeze
+from edgekit.source.freezing import freeze
 from edgekit.source.load import load_source, source_kind
 from edgekit.source.types import FrozenGraph, Source
 

@@ -44,7 +44,7 @@ def evaluate_constants(graph: Graph) -> int:
     left: list[str] = []
     for name in graph.order():
         node = graph.nodes[name]
-        if name in known or not _is_constant(graph, node, known, left):
+        if name in known or not _is_constant(node, known, left):
             continue
         operands = [known.get(node_of(i)) for i in node.input]
         if node.op in table and all(
@@ -61,7 +61,7 @@ def evaluate_constants(graph: Graph) -> int:
     return len(made)
 
 
-def _is_constant(graph: Graph, node: Any, known: dict[str, Any], left: list[str]) -> bool:
+def _is_constant(node: Any, known: dict[str, Any], left: list[str]) -> bool:
     if node.op == "Shape" and "_static" in node.attr:
         return True
     names = [node_of(i) for i in node.input]

@@ -1,8 +1,9 @@
 """Fold batch norm into the weights before it.
 
 A batch norm at inference is a factor and an addend a channel (Ioffe and Szegedy, 2015, section 3.1); after a
-convolution, a depthwise convolution or a dense layer both go into the weights and the bias. They pass through a
-concatenation of channels, so that grouped convolutions written as split and concatenation are folded as well.
+convolution, a depthwise convolution or a dense layer both go into the weights and the bias. They pass
+through a concatenation of channels, so that grouped convolutions written as split and concatenation are
+folded as well.
 All arithmetic is in float64.
 """
 

@@ -134,7 +134,7 @@ class Graph:
         return graph_def
 
     def sha256(self) -> str:
-        """Return the identity of operations, attributes, wiring and weights, whatever the nodes are called."""
+        """Return the identity of operations, attributes, wiring and weights, whatever nodes are called."""
         order = self.order()
         number = {name: index for index, name in enumerate(order)}
         sha = hashlib.sha256()

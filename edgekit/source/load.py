@@ -40,8 +40,8 @@ def load_source(
     """Read a network and trace it with a batch of 1.
 
     Args:
-        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras or .h5 file or
-            of a SavedModel folder.
+        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras or .h5 file
+            or of a SavedModel folder.
         weights: for a zoo name, "none" (seeded), "imagenet" or a file.
         classes: for a zoo name, how many outputs.
         resolution: height and width in pixels, for a zoo name or a network whose input size is open.
@@ -218,7 +218,7 @@ def _open_savedmodel(path: Path) -> _Opened:
     signatures = loaded.signatures
     if not signatures:
         raise UsageError(f"{path.name} has no serving signature", hint="export it with model.export(...)")
-    key = "serving_default" if "serving_default" in signatures else sorted(signatures)[0]
+    key = "serving_default" if "serving_default" in signatures else min(signatures)
     signature = signatures[key]
     given = signature.structured_input_signature[1]
     for what, tensors in (("inputs", given), ("outputs", signature.structured_outputs)):

@@ -147,7 +147,8 @@ def _refuse(graph: Graph, name: str) -> None:
         bad = int(value.size - np.isfinite(value).sum())
         if bad:
             raise UsageError(
-                f"{name} has weights that are not finite: {bad} of {value.size} in {constant.removesuffix(_VARIABLE)}",
+                f"{name} has weights that are not finite: "
+                f"{bad} of {value.size} in {constant.removesuffix(_VARIABLE)}",
                 hint="give a checkpoint from before training diverged",
             )
     for node in graph.nodes.values():

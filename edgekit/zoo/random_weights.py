@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _COUNT = 16
 _FEWEST = 6
 _PIXELS = 16 * 96**2
-_SPREAD = 5.0
+_SPREAD = 3.0
+_OFFSET = 1.0  # of batch norm, in its own standard deviations: most values pass the ReLU after it
 _BITS = 12
 _TINY = 1e-6
 
@@ -109,7 +110,7 @@ def _draw(layer: Any, rng: np.random.Generator) -> None:
 
     if isinstance(layer, keras.layers.BatchNormalization):
         gamma, beta, mean, variance = layer.get_weights()
-        gamma, beta = rng.uniform(0.6, 1.4, gamma.shape), rng.normal(0, 0.2, beta.shape)
+        gamma, beta = rng.uniform(0.6, 1.4, gamma.shape), rng.normal(_OFFSET, 0.2, beta.shape)
         layer.set_weights([gamma, beta, mean, variance])
         return
     kernel, *bias = layer.get_weights()
