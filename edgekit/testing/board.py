@@ -42,6 +42,7 @@ from edgekit.testing import board_root
 from edgekit.testing.ssh_files import SshFiles, answers, free_port
 
 USERS = ("root", "pi")
+CPU = "cortex-a72"
 _HANDLER = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _OWN_BINFMT = (6, 7)  # since this kernel a user namespace has handlers of its own
@@ -58,6 +59,7 @@ KbdInteractiveAuthentication no
 UsePAM no
 UseDNS no
 MaxStartups 50
+SetEnv QEMU_CPU={cpu}
 Subsystem sftp internal-sftp
 """
 
@@ -68,14 +70,17 @@ class Board:
     Args:
         user: who logs in at `address`, one of USERS.
         detached: it outlives this process; otherwise it ends with it, however that ends.
+        cpu: qemu's word for the processor it plays. The default is the one that /proc/cpuinfo tells of;
+            "max" has all that qemu 7.2 can do, and there LiteRT 2.3's int8 kernels for SVE go wrong.
 
     Attributes:
         files: keys, known hosts and configuration of its client.
         process: the process that holds it up, when it runs.
     """
 
-    def __init__(self, *, user: str = "root", detached: bool = False) -> None:
+    def __init__(self, *, user: str = "root", detached: bool = False, cpu: str = CPU) -> None:
         self._user = user
+        self._cpu = cpu
         self._detached = detached
         self.process: subprocess.Popen[bytes] | None = None
         self.files = SshFiles(folder=Path(), alias="", port=0, user=user)
@@ -172,7 +177,7 @@ class Board:
             "detached": self._detached,
             "files": {
                 "etc/hostname": "edgekit-board\n",
-                "etc/ssh/sshd_board": _SSHD.format(port=self.files.port),
+                "etc/ssh/sshd_board": _SSHD.format(port=self.files.port, cpu=self._cpu),
                 "etc/ssh/host_ed25519": self.files.host_key.read_text(),
                 "root/.ssh/authorized_keys": public,
                 "home/pi/.ssh/authorized_keys": public,
