@@ -151,6 +151,7 @@ class _Session:
         self._count = 0
 
     def serve(self) -> None:
+        """Serve the link until either side closes it."""
         try:
             self._greet()
             while True:

@@ -6,6 +6,7 @@ pytest_plugins = ["edgekit.testing.adb_fixtures"]
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -60,6 +61,14 @@ def adbd_linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
 def adbd_phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
     """Yield a real adbd in a fake phone."""
     yield from _running(adbd.phone, tmp_path_factory.mktemp("phone"), adbd.unavailable(as_phone=True))
+
+
+@pytest.fixture(scope="session")
+def adbd_phone_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+    """Yield a real adbd in a fake phone whose programs are an ARM's, run by qemu-user."""
+    make = functools.partial(adbd.phone, machine="aarch64")
+    reason = adbd.unavailable(as_phone=True, machine="aarch64")
+    yield from _running(make, tmp_path_factory.mktemp("phone-arm"), reason)
 
 
 def _running(make: Callable[[Path], adbd.Adbd], folder: Path, reason: str) -> Iterator[adbd.Adbd]:

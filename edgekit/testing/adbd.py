@@ -4,14 +4,18 @@
         ...                                  # adb connect {board.serial}
     with phone(tmp_path) as fake:            # mksh, toybox, uid 2000, /data/local/tmp; no Python, no glibc
         ...
+    with phone(tmp_path, machine="aarch64") as fake:   # the same with an ARM's programs, run by qemu-user
+        ...
 
-Both listen on the loopback only, on a port far from those that every adb server scans.
+They listen on the loopback only, on a port far from those that every adb server scans.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import re
 import secrets
 import signal
 import subprocess
@@ -22,7 +26,7 @@ from typing import TYPE_CHECKING, Self
 from edgekit.errors import UsageError
 from edgekit.testing import adbd_fetch
 from edgekit.testing.adb_server import free_port, listens
-from edgekit.testing.adbd_phone import build_phone, daemon_command, enter_script
+from edgekit.testing.adbd_phone import QEMU, build_phone, enter_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
 MARK = "EDGEKIT_ADBD"
 _START_S = 10.0
 _POLL_S = 0.02
+_OWN_BINFMT = (6, 7)
 
 
 class Adbd:
@@ -40,12 +45,16 @@ class Adbd:
         argv: what runs it.
         env: its environment, which its commands get too.
         folder: EdgeKit's own folder may lie in there; the log does.
+        own_users: whether it makes a user namespace and waits for a line when its users are mapped.
     """
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], folder: Path, own_users: bool = False
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self._argv = list(argv)
+        self._own_users = own_users
         self._mark = secrets.token_hex(8)
         self._env = {**env, "ADBD_PORT": str(self.port), MARK: self._mark}
         self._process: subprocess.Popen[bytes] | None = None
@@ -64,8 +73,13 @@ class Adbd:
         log = self.folder / "adbd.log"
         with log.open("ab") as sink:
             self._process = subprocess.Popen(
-                self._argv, env=self._env, cwd="/", stdin=subprocess.DEVNULL, stdout=sink, stderr=sink
+                self._argv, env=self._env, cwd="/", stdin=subprocess.PIPE, stdout=sink, stderr=sink
             )
+        if self._process.stdin:
+            if self._own_users:
+                map_users(self._process.pid)
+                self._process.stdin.write(b"mapped\n")
+            self._process.stdin.close()
         end = time.monotonic() + _START_S
         while not listens(self.port):
             if time.monotonic() > end or self._process.poll() is not None:
@@ -119,36 +133,61 @@ def linux_board(folder: Path) -> Adbd:
     return Adbd(kit.command(kit.adbd, preload=str(kit.loopback)), env=env, folder=folder)
 
 
-def phone(folder: Path) -> Adbd:
+def phone(folder: Path, *, machine: str = "") -> Adbd:
     """Return a daemon in a root of its own with a phone's shell and tools, as the user `shell`.
 
     Args:
         folder: an empty folder; the phone's root is `folder/root`.
+        machine: "aarch64" for an ARM's programs, run by qemu-user where this machine is none; empty for
+            this machine's. Of speed an emulated one says nothing.
 
     Raises:
         UsageError: a real adbd can't be had here, or this is not root.
     """
-    reason = unavailable(as_phone=True)
+    reason = unavailable(as_phone=True, machine=machine)
     if reason:
         raise UsageError(reason)
+    emulated = machine not in ("", platform.machine())
     kit = adbd_fetch.fetch()
     root = folder / "root"
     root.mkdir()
-    build_phone(root, kit)
-    argv = ["unshare", "--mount", "sh", "-c", enter_script(), "sh", str(root), *daemon_command(kit)]
+    build_phone(root, kit, adbd_fetch.fetch(machine) if emulated else None)
+    argv = enter_command(root, kit, emulated=emulated)
     env = {"PATH": os.environ.get("PATH", os.defpath), "ANDROID_ROOT": "/system", "ANDROID_DATA": "/data"}
-    return Adbd(argv, env=env, folder=folder)
+    return Adbd(argv, env=env, folder=folder, own_users=emulated)
 
 
-def unavailable(*, as_phone: bool = False) -> str:
+def unavailable(*, as_phone: bool = False, machine: str = "") -> str:
     """Return why there is no real adbd here, or "" when nothing speaks against it.
 
     Args:
         as_phone: whether it is wanted as a phone, which takes root.
+        machine: whose programs the phone has; empty for this machine's.
     """
     if as_phone and os.geteuid() != 0:
         return "a fake phone needs root, for chroot and mount"
-    return adbd_fetch.unavailable()
+    if machine not in ("", platform.machine()):
+        if not QEMU.is_file():
+            return "a phone of another machine needs qemu: apt install qemu-user-static"
+        if tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2]) < _OWN_BINFMT:
+            return "a phone of another machine needs Linux 6.7, where qemu is registered for it alone"
+    return adbd_fetch.unavailable() or adbd_fetch.unavailable(machine)
+
+
+def map_users(pid: int) -> None:
+    """Wait until a process has a user namespace of its own, then give it all users there are.
+
+    Raises:
+        TimeoutError: it does not make one.
+    """
+    ours = Path("/proc/self/ns/user").readlink()
+    end = time.monotonic() + _START_S
+    while Path(f"/proc/{pid}/ns/user").readlink() == ours:
+        if time.monotonic() > end:
+            raise TimeoutError(f"process {pid} makes no user namespace")
+        time.sleep(_POLL_S)
+    for table in ("uid_map", "gid_map"):
+        Path(f"/proc/{pid}/{table}").write_text("0 0 4294967295", encoding="ascii")
 
 
 def marked_processes(mark: str) -> Iterator[int]:

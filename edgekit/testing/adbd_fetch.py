@@ -20,13 +20,15 @@ from pathlib import Path
 from edgekit.errors import UsageError
 
 SUITE = "trixie"
-PACKAGES = ("adbd", "mksh", "toybox", "patchelf")
+USERLAND = ("mksh", "toybox")
+PACKAGES = ("adbd", "patchelf", *USERLAND)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Settled at import: a test that runs an adb server has another HOME later.
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit" / "adbd"
 _TOOLS = ("apt-get", "dpkg", "gcc")
 _FETCH_TIMEOUT_S = 300.0
 _LOADERS = {"x86_64": "ld-linux-x86-64.so.2", "aarch64": "ld-linux-aarch64.so.1"}
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 LOOPBACK_SOURCE = r"""
 #define _GNU_SOURCE
@@ -113,11 +115,16 @@ class Kit:
         return [str(self.loader), "--library-path", paths, *before, str(program), *arguments]
 
 
-def unavailable() -> str:
-    """Return why the kit can't be had on this machine, or "" when nothing speaks against it."""
-    if platform.machine() not in _LOADERS:
+def unavailable(machine: str = "") -> str:
+    """Return why the kit can't be had on this machine, or "" when nothing speaks against it.
+
+    Args:
+        machine: whose programs are wanted; empty for this machine's.
+    """
+    machine = machine or platform.machine()
+    if machine not in _LOADERS:
         return f"Debian's adbd is taken for {' and '.join(_LOADERS)} only"
-    if _kit().loopback.exists():
+    if _kit(machine).folder.exists():
         return ""
     missing = [tool for tool in _TOOLS if shutil.which(tool) is None]
     if missing:
@@ -127,47 +134,56 @@ def unavailable() -> str:
     return "" if _mirror() else "there is no Debian mirror among apt's sources"
 
 
-def fetch() -> Kit:
+def fetch(machine: str = "") -> Kit:
     """Return the kit, downloaded first where the cache has none.
+
+    Args:
+        machine: whose programs are wanted ("aarch64"); empty for this machine's. Of another machine there
+            are the shell and the tools alone.
 
     Raises:
         UsageError: it can't be had on this machine, or the download failed.
     """
-    reason = unavailable()
+    machine = machine or platform.machine()
+    reason = unavailable(machine)
     if reason:
         raise UsageError(reason)
-    kit = _kit()
-    if not kit.loopback.exists():
+    kit = _kit(machine)
+    if not kit.folder.exists():
         kit.folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kit.folder.parent) as work:
-            _build(Path(work))
+            _build(Path(work), machine)
             # Somebody else may have been faster with the same thing.
             if not kit.folder.exists():
                 (Path(work) / "tree").rename(kit.folder)
     return kit
 
 
-def _kit() -> Kit:
-    machine = platform.machine()
-    recipe = "\n".join((SUITE, *PACKAGES, machine, LOOPBACK_SOURCE))
+def _packages(machine: str) -> tuple[str, ...]:
+    return PACKAGES if machine == platform.machine() else USERLAND
+
+
+def _kit(machine: str) -> Kit:
+    recipe = "\n".join((SUITE, *_packages(machine), machine, LOOPBACK_SOURCE))
     folder = CACHE / hashlib.sha256(recipe.encode()).hexdigest()[:16]
     return Kit(folder=folder, triplet=f"{machine}-linux", loader_name=_LOADERS[machine])
 
 
-def _build(work: Path) -> None:
+def _build(work: Path, machine: str) -> None:
     tree = work / "tree"
     tree.mkdir()
-    config = _apt_config(work)
+    config = _apt_config(work, _ARCHITECTURES[machine])
     _run(["apt-get", "update"], config)
-    _run(["apt-get", "install", "--yes", "--download-only", *PACKAGES], config)
+    _run(["apt-get", "install", "--yes", "--download-only", *_packages(machine)], config)
     for package in sorted((work / "cache/archives").glob("*.deb")):
         _run(["dpkg", "-x", str(package), str(tree)], config)
-    (work / "loopback.c").write_text(LOOPBACK_SOURCE, encoding="utf-8")
-    output = str(tree / "loopback.so")
-    _run(["gcc", "-shared", "-fPIC", "-O1", "-o", output, str(work / "loopback.c")], config)
+    if machine == platform.machine():
+        (work / "loopback.c").write_text(LOOPBACK_SOURCE, encoding="utf-8")
+        output = str(tree / "loopback.so")
+        _run(["gcc", "-shared", "-fPIC", "-O1", "-o", output, str(work / "loopback.c")], config)
 
 
-def _apt_config(work: Path) -> Path:
+def _apt_config(work: Path, architecture: str) -> Path:
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     (work / "status").touch()
@@ -176,6 +192,7 @@ def _apt_config(work: Path) -> Path:
     )
     config = work / "apt.conf"
     config.write_text(
+        f'APT::Architecture "{architecture}"; APT::Architectures "{architecture}";\n'
         f'Dir::Etc::sourcelist "{work}/sources.list"; Dir::Etc::sourceparts "-";\n'
         f'Dir::State::lists "{work}/lists"; Dir::State::status "{work}/status"; Dir::Cache "{work}/cache";\n'
         'APT::Install-Recommends "false"; APT::Sandbox::User ""; Acquire::Languages "none";\n'

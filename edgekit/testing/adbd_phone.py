@@ -19,6 +19,11 @@ APEX = "apex/com.android.adbd"
 SMALL = "/data/small"
 """A folder on the phone with 1 MiB of room."""
 
+QEMU = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")
+"""How Debian's qemu-user-static registers itself with the kernel."""
+
+CPUINFO = Path(__file__).with_name("cortex-a72.cpuinfo")
+
 _FOLDERS = (
     "data/local/tmp",
     "data/small",
@@ -36,6 +41,21 @@ _FOLDERS = (
 _DEVICES = ("null", "zero", "full", "random", "urandom", "ptmx")
 _LIBRARIES = ("libc.so.6", "libm.so.6", "libcrypt.so.1")
 _CPU = ("possible", "present", "online")
+
+_EMULATE = f"""read -r mapped
+mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+cat {QEMU} >/proc/sys/fs/binfmt_misc/register
+mount --bind {CPUINFO} /proc/cpuinfo
+"""
+_ENTER = f"""mount --rbind /proc "$1/proc"
+for name in {" ".join(_DEVICES)}; do mount --bind "/dev/$name" "$1/dev/$name"; done
+mount --bind /dev/pts "$1/dev/pts"
+mount -t tmpfs -o size=1m,mode=777 small "$1{SMALL}"
+root=$1; shift
+chroot=$(command -v chroot)
+PATH=/system/bin; export PATH
+exec "$chroot" --userspec={SHELL_UID}:{SHELL_UID} --groups= "$root" "$@"
+"""
 
 PROPERTIES = {
     "ro.product.manufacturer": "EdgeKit",
@@ -83,12 +103,13 @@ exec cat "$name"
 """
 
 
-def build_phone(root: Path, kit: Kit) -> None:
+def build_phone(root: Path, kit: Kit, userland: Kit | None = None) -> None:
     """Make the phone's files.
 
     Args:
         root: an empty folder; what lies in `root/data/local/tmp` is the phone's /data/local/tmp.
-        kit: the programs.
+        kit: this machine's programs; the daemon is among them.
+        userland: the shell and the tools of another machine, to be run by qemu.
     """
     root.chmod(0o755)
     for folder in _FOLDERS:
@@ -104,9 +125,12 @@ def build_phone(root: Path, kit: Kit) -> None:
         f"shell:x:{SHELL_UID}:{SHELL_UID}::/:/system/bin/sh\n", encoding="utf-8"
     )
     (root / "system/etc/group").write_text(f"shell:x:{SHELL_UID}:\n", encoding="utf-8")
-    _install_tools(root, kit)
+    _install_tools(root, kit, userland or kit)
     _install_daemon(root / APEX, kit)
     _write_fixtures(root)
+    if userland:
+        abi = {"ro.product.cpu.abi": "arm64-v8a", "ro.product.cpu.abilist": "arm64-v8a"}
+        set_properties(root, {**PROPERTIES, **abi})
 
 
 def set_properties(root: Path, properties: dict[str, str]) -> None:
@@ -115,17 +139,17 @@ def set_properties(root: Path, properties: dict[str, str]) -> None:
     (root / "fixtures/getprop").write_text("".join(lines), encoding="utf-8")
 
 
-def _install_tools(root: Path, kit: Kit) -> None:
+def _install_tools(root: Path, kit: Kit, userland: Kit) -> None:
     """Put the shell and the tools in /system; their libraries are where no other program looks."""
     binaries, libraries = root / "system/bin", root / "system/lib64"
-    shutil.copy(kit.shell, binaries / "sh")
-    for name in (kit.loader_name, *_LIBRARIES):
-        shutil.copy(kit.libraries / name, libraries / name)
+    shutil.copy(userland.shell, binaries / "sh")
+    for name in (userland.loader_name, *_LIBRARIES):
+        shutil.copy(userland.libraries / name, libraries / name)
     toybox = binaries / "toybox"
-    shutil.copy(kit.toybox, toybox)
+    shutil.copy(userland.toybox, toybox)
     patch = [
         "--set-interpreter",
-        f"/system/lib64/{kit.loader_name}",
+        f"/system/lib64/{userland.loader_name}",
         "--force-rpath",
         "--set-rpath",
         "/system/lib64",
@@ -160,32 +184,20 @@ def _write_fixtures(root: Path) -> None:
         (root / "sys/class/power_supply/battery" / name).write_text(f"{value}\n", encoding="utf-8")
 
 
-def enter_script() -> str:
-    """Return the sh script that mounts what a phone has and becomes its daemon; $1 is the root.
+def enter_command(root: Path, kit: Kit, *, emulated: bool) -> list[str]:
+    """Return what mounts what a phone has and becomes its daemon, in namespaces of its own.
 
-    It runs in a mount namespace of its own, so that nothing is left mounted.
+    An emulated one has its own users as well, because qemu may then be registered for it alone; it waits for
+    a line on its standard input, by which time its users are mapped.
+
+    Args:
+        root: what `build_phone` made.
+        kit: this machine's programs.
+        emulated: whether the phone's programs are an aarch64's.
     """
-    devices = " ".join(_DEVICES)
-    return f"""set -e
-mount --bind /proc "$1/proc"
-for name in {devices}; do mount --bind "/dev/$name" "$1/dev/$name"; done
-mount --bind /dev/pts "$1/dev/pts"
-mount -t tmpfs -o size=1m,mode=777 small "$1{SMALL}"
-root=$1; shift
-chroot=$(command -v chroot)
-PATH=/system/bin; export PATH
-exec "$chroot" --userspec={SHELL_UID}:{SHELL_UID} --groups= "$root" "$@"
-"""
-
-
-def daemon_command(kit: Kit) -> list[str]:
-    """Return what runs the daemon, from inside."""
     library = f"/{APEX}/lib64"
-    return [
-        f"{library}/{kit.loader_name}",
-        "--library-path",
-        library,
-        "--preload",
-        f"{library}/loopback.so",
-        f"/{APEX}/bin/adbd",
-    ]
+    daemon = [f"{library}/{kit.loader_name}", "--library-path", library]
+    daemon += ["--preload", f"{library}/loopback.so", f"/{APEX}/bin/adbd"]
+    script = "set -e\n" + (_EMULATE if emulated else "") + _ENTER
+    own = ["--user"] if emulated else []
+    return ["unshare", *own, "--mount", "sh", "-c", script, "sh", str(root), *daemon]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.errors import DeviceFullError
+from edgekit.errors import DeviceFullError, DeviceTimeoutError
 from edgekit.runners.transport import open_transport
 from edgekit.targets import Device
 from edgekit.testing import adbd, adbd_fetch
@@ -175,6 +175,38 @@ def test_a_full_phone(phone, tmp_path):
         phone.push(tmp_path / "sent", f"{SMALL}/file")
     assert "No space left" in caught.value.evidence
     assert phone.check(["ls", "-A", SMALL]).text == ""
+
+
+# --- the phone with an ARM's programs --------------------------------------------------------------
+@pytest.mark.board
+class TestArmPhone:
+    @pytest.fixture
+    def arm(self, adb, adbd_phone_arm):
+        with open_transport(Device.parse(f"adb://{adbd_phone_arm.serial}")) as transport:
+            yield transport
+
+    def test_it_is_an_arm_from_inside(self, arm):
+        assert arm.check(["uname", "-m"]).text == "aarch64\n"
+        assert arm.check(["getprop", "ro.product.cpu.abilist"]).text == "arm64-v8a\n"
+        assert "CPU part\t: 0xd08" in arm.check(["cat", "/proc/cpuinfo"]).text
+        assert arm.check(["id", "-u"]).text == "2000\n"
+
+    def test_files_go_and_come_back(self, arm, tmp_path):
+        (tmp_path / "sent").write_bytes(secrets.token_bytes(500_000))
+        arm.push(tmp_path / "sent", f"{arm.root()}/it's a file")
+        arm.pull(f"{arm.root()}/it's a file", tmp_path / "back")
+        assert (tmp_path / "back").read_bytes() == (tmp_path / "sent").read_bytes()
+
+    def test_a_deadline_leaves_nothing_running(self, arm):
+        nap = str(10_000_000 + secrets.randbelow(80_000_000))
+        with pytest.raises(DeviceTimeoutError):
+            arm.run(["sh", "-c", f"sleep {nap} & sleep {nap}; true"], timeout_s=3.0)
+        until(lambda: arm.run(["pgrep", "-f", f"^sleep {nap}"]).exit_code == 1)
+
+    def test_what_it_needs_is_registered_for_it_alone(self, arm):
+        users = Path("/proc/self/ns/user").readlink()
+        assert arm.check(["readlink", "/proc/self/ns/user"]).text != f"{users}\n"
+        assert arm.check(["cat", "/proc/sys/fs/binfmt_misc/qemu-aarch64"]).text.startswith("enabled\n")
 
 
 # --- the board -------------------------------------------------------------------------------------

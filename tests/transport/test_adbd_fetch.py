@@ -1,7 +1,9 @@
 """Getting Android's own daemon from Debian: what it takes, and what is said where that is missing."""
 
 import os
+import platform
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,16 @@ def test_a_phone_takes_root(monkeypatch, tmp_path):
 def test_a_machine_without_debians_build(monkeypatch):
     monkeypatch.setattr(adbd_fetch.platform, "machine", lambda: "riscv64")
     assert adbd.unavailable() == "Debian's adbd is taken for x86_64 and aarch64 only"
+
+
+def test_an_arm_phone_takes_qemu_and_a_kernel(monkeypatch, tmp_path):
+    foreign = "aarch64" if platform.machine() == "x86_64" else "x86_64"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(adbd, "QEMU", tmp_path / "none")
+    assert "qemu-user-static" in adbd.unavailable(as_phone=True, machine=foreign)
+    monkeypatch.setattr(adbd, "QEMU", Path(__file__))
+    monkeypatch.setattr(adbd.platform, "release", lambda: "6.6.1-generic")
+    assert "Linux 6.7" in adbd.unavailable(as_phone=True, machine=foreign)
 
 
 @pytest.mark.parametrize(
