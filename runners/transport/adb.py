@@ -188,8 +188,8 @@ def shell_line(command: str, mark: str) -> tuple[str, bytes]:
     """Return the line for `adb shell` that runs a command and prints `MARK:CODE` then, and its input's head.
 
     The command runs in the background, so that the shell can take the hang-up that adbd sends when its
-    client is gone, and end the whole process group. A command longer than a request may be is read from the
-    input's first lines instead.
+    client is gone, and end the whole process group; like any background job it ignores SIGINT and SIGQUIT. A
+    command longer than a request may be is read from the input's first lines instead.
 
     Args:
         command: what a POSIX sh runs.

@@ -20,6 +20,7 @@ from edgekit.targets import Device
 from edgekit.testing.adb_double import FEATURES, AdbDouble
 from edgekit.testing.adb_server import free_port
 from edgekit.testing.adb_wire import Fault
+from edgekit.testing.waiting import until
 
 pytestmark = pytest.mark.adb
 PATIENCE_S = 20.0
@@ -48,13 +49,6 @@ def sent(tmp_path):
     path = tmp_path / "sent"
     path.write_bytes(secrets.token_bytes(300_000))
     return path
-
-
-def until(true):
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.02)
 
 
 def sleepers(nap):

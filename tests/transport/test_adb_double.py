@@ -6,13 +6,13 @@ import re
 import secrets
 import socket
 import struct
-import time
 
 import pytest
 
 from edgekit.testing.adb_auth import authorize, parse_key, signed
 from edgekit.testing.adb_double import FEATURES, AdbDouble
 from edgekit.testing.adb_wire import MAX_PAYLOAD, VERSION, Fault, Packet, Wire
+from edgekit.testing.waiting import until
 
 WORD = struct.Struct("<4sI")
 
@@ -76,13 +76,6 @@ def frames(data):
         joined[kind] = joined.get(kind, b"") + data[5 : 5 + size]
         data = data[5 + size :]
     return joined
-
-
-def until(true):
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.01)
 
 
 @pytest.fixture

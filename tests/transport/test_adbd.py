@@ -2,7 +2,6 @@
 
 import secrets
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from edgekit.runners.transport import open_transport
 from edgekit.targets import Device
 from edgekit.testing import adbd, adbd_fetch
 from edgekit.testing.adbd_phone import BATTERY, SMALL, set_properties
+from edgekit.testing.waiting import until
 
 pytestmark = [
     pytest.mark.adb,
@@ -47,13 +47,6 @@ def listeners(port):
             if state == "0A" and int(local.rpartition(":")[2], 16) == port:
                 found.append(local.rpartition(":")[0])
     return found
-
-
-def until(true):
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end, "it did not come to hold"
-        time.sleep(0.02)
 
 
 # --- at home ---------------------------------------------------------------------------------------
