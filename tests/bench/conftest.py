@@ -7,6 +7,8 @@ import pytest
 
 from edgekit.artifact import Artifact, Parity, TensorSpec, digest
 from edgekit.bundle import Bundle, Golden, SourceRecord
+from edgekit.runners.wheels import cache_folder
+from edgekit.store import Store
 
 COUNT = 4
 
@@ -61,5 +63,79 @@ def make_bundle(tmp_path):
         )
         bundle.save()
         return bundle
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "runs.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def own_place(tmp_path_factory):
+    """Let local:// live in a folder of these tests' own, with the wheels that this host has already."""
+    kept = cache_folder()
+    kept.mkdir(parents=True, exist_ok=True)
+    place = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place))
+        (place / "edgekit").mkdir()
+        cache_folder().symlink_to(kept)
+        yield
+
+
+@pytest.fixture
+def need_wheels():
+    """Return a check that skips a test where a runtime's wheels are not kept here and can't be downloaded."""
+
+    def check(result):
+        for failure in result.failed:
+            if "download" in failure.error:
+                pytest.skip(failure.error)
+
+    return check
+
+
+def tiny_onnx(path):
+    """Write global average pooling, a matrix and softmax: 1 x 3 x 8 x 8 -> 1 x 10; return it in numpy."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = np.random.default_rng(5).normal(0, 8, (3, 10)).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["in"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["out"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("in", TensorProto.FLOAT, [1, 3, 8, 8])],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 10])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+    def compute(inputs):
+        scores = np.exp(inputs.mean(axis=(1, 2)) @ weights)
+        return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    return compute
+
+
+@pytest.fixture
+def real_bundle(make_bundle, tmp_path):
+    """Return a maker of bundles whose one artifact is a real ONNX network; `shift` falsifies its source."""
+
+    def make(shift=0.0):
+        compute = tiny_onnx(tmp_path / "tiny.onnx")
+        inputs = np.random.default_rng(9).random((4, 8, 8, 3), dtype=np.float32)
+        inputs *= np.linspace(0.1, 1, 12, dtype=np.float32).reshape(4, 1, 1, 3)
+        content = {"onnx-fp32": (tmp_path / "tiny.onnx").read_bytes()}
+        outputs = compute(inputs) + np.float32(shift)
+        return make_bundle("onnx-fp32", inputs=inputs, outputs=outputs, content=content, parity=1e-6)
 
     return make

@@ -16,28 +16,9 @@ from edgekit.bench.plan import make_plan
 from edgekit.bench.summarize import summarize
 from edgekit.errors import DeviceLostError, DeviceRefusedError, DeviceUnfitError, ResultError
 from edgekit.runners.transport.fake import FakeTransport, Faults
-from edgekit.runners.wheels import cache_folder
-from edgekit.store import Store
 from edgekit.targets import Device
 
-
-@pytest.fixture
-def store(tmp_path):
-    with Store.open(tmp_path / "runs.sqlite") as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True, scope="module")
-def own_place(tmp_path_factory):
-    """Let local:// live in a folder of these tests' own, with the wheels that this host has already."""
-    kept = cache_folder()
-    kept.mkdir(parents=True, exist_ok=True)
-    place = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place))
-        (place / "edgekit").mkdir()
-        cache_folder().symlink_to(kept)
-        yield
+pytestmark = pytest.mark.usefixtures("own_place")
 
 
 @pytest.fixture
@@ -240,68 +221,19 @@ def test_this_machine_runs_the_null_runtime(plan, store):
         assert summarize(run).memory.baseline_bytes > 0
 
 
-def test_an_artifact_that_does_not_load_fails_alone(plan, store):
+def test_an_artifact_that_does_not_load_fails_alone(plan, store, need_wheels):
     """The bundle's artifacts are no real ones; the runtimes say so."""
     result = execute(plan("local://"), store)
-    skip_without_wheels(result)
+    need_wheels(result)
     assert result.runs == ()
     assert [failure.recipes for failure in result.failed] == [("tflite-fp32",), ("onnx-int8",)]
     assert all(failure.error.startswith("local://: ") for failure in result.failed)
 
 
-def skip_without_wheels(result):
-    for failure in result.failed:
-        if "download" in failure.error:
-            pytest.skip(failure.error)
-
-
-def tiny_onnx(path):
-    """Write global average pooling, a matrix and softmax: 1 x 3 x 8 x 8 -> 1 x 10; return it in numpy."""
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper, numpy_helper
-
-    weights = np.random.default_rng(5).normal(0, 8, (3, 10)).astype(np.float32)
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["in"], ["mean"]),
-        helper.make_node("Flatten", ["mean"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["scores"]),
-        helper.make_node("Softmax", ["scores"], ["out"]),
-    ]
-    made = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("in", TensorProto.FLOAT, [1, 3, 8, 8])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [1, 10])],
-        [numpy_helper.from_array(weights, "weights")],
-    )
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-
-    def compute(inputs):
-        scores = np.exp(inputs.mean(axis=(1, 2)) @ weights)
-        return (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-
-    return compute
-
-
-@pytest.fixture
-def real_bundle(make_bundle, tmp_path):
-    """Return a maker of bundles whose one artifact is a real ONNX network; `shift` falsifies its source."""
-
-    def make(shift=0.0):
-        compute = tiny_onnx(tmp_path / "tiny.onnx")
-        inputs = np.random.default_rng(9).random((4, 8, 8, 3), dtype=np.float32)
-        inputs *= np.linspace(0.1, 1, 12, dtype=np.float32).reshape(4, 1, 1, 3)
-        content = {"onnx-fp32": (tmp_path / "tiny.onnx").read_bytes()}
-        outputs = compute(inputs) + np.float32(shift)
-        return make_bundle("onnx-fp32", inputs=inputs, outputs=outputs, content=content, parity=1e-6)
-
-    return make
-
-
-def test_a_real_artifact_on_this_machine(real_bundle, store):
+def test_a_real_artifact_on_this_machine(real_bundle, store, need_wheels):
     plan = make_plan([real_bundle().root], ["local://"], runs=100, max_s=10.0)
     result = execute(plan, store)
-    skip_without_wheels(result)
+    need_wheels(result)
     assert result.failed == ()
     run = store.get(result.runs[0].id)
     assert (run.ended, len(run.samples_ns), run.runtime.name) == ("done", 100, "onnxruntime")
@@ -314,23 +246,23 @@ def test_a_real_artifact_on_this_machine(real_bundle, store):
     assert "outputs-wrong" not in {doubt.code for doubt in found.doubts}
 
 
-def test_wrong_outputs_on_this_machine_make_the_run_invalid(real_bundle, store):
+def test_wrong_outputs_on_this_machine_make_the_run_invalid(real_bundle, store, need_wheels):
     plan = make_plan([real_bundle(shift=0.01).root], ["local://"], runs=60, passes=["latency"])
     result = execute(plan, store)
-    skip_without_wheels(result)
+    need_wheels(result)
     found = summarize(result.runs[0])
     assert found.verdict == "invalid"
     assert found.doubts[0].code == "outputs-wrong"
     assert found.doubts[0].value == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_changed_artifact_stays_where_it_is(real_bundle, store):
+def test_a_changed_artifact_stays_where_it_is(real_bundle, store, need_wheels):
     """Changed after the plan was made: the run fails, with nothing measured under the old name."""
     bundle = real_bundle()
     plan = make_plan([bundle.root], ["local://"])
     bundle.path_of(bundle.artifacts[0]).write_bytes(b"another one")
     result = execute(plan, store)
-    skip_without_wheels(result)
+    need_wheels(result)
     assert result.runs == ()
     assert "sha256" in result.failed[0].error
 
