@@ -196,7 +196,7 @@ class Pass:
         if time.monotonic() > self._begin + self.deadline_s:
             raise DeviceTimeoutError(
                 self.transport.device.address,
-                f"the {self.name} pass has not ended within {self.deadline_s:.0f} s",
+                f"the {self.name} pass has not ended within {self.deadline_s:g} s",
                 hint="ask for fewer runs, or allow it more time",
             )
 
@@ -211,7 +211,7 @@ class Pass:
         lost: TransientDeviceError | None = None
         for wait in retries:
             try:
-                if lost is not None:
+                if lost is not None or not self.transport.is_open:
                     time.sleep(wait)
                     self.transport.reopen()
                 return call()
