@@ -4,7 +4,9 @@ Plain He weights do not: the inputs' differences fade from layer to layer until 
 the same output, and then an int8 artifact agrees with its source, or doesn't, by rounding alone. Here every
 layer is set on seeded synthetic images as it would be in training: batch norm gets the statistics of what
 it sees, a network without it gets unit variance layer by layer (LSUV, arXiv 1511.06422), and the last
-layer's outputs are centred and spread over the inputs.
+layer's outputs are centred and spread over the inputs. Before a ReLU the values lie one standard deviation
+above zero, so that most of them pass: at zero a deep untrained network is chaotic, and quantization noise
+grows in it until nothing of the output is left.
 
 The arithmetic is done in double precision and what follows from data is rounded to 12 bits, so that the
 same seed gives the same weights in every process.
@@ -31,7 +33,7 @@ _COUNT = 16
 _FEWEST = 6
 _PIXELS = 16 * 96**2
 _SPREAD = 3.0
-_OFFSET = 1.0  # of batch norm, in its own standard deviations: most values pass the ReLU after it
+_OFFSET = 1.0
 _BITS = 12
 _TINY = 1e-6
 
@@ -153,11 +155,11 @@ def _set_norm(layer: Any, given: Any) -> None:
 
 
 def _set_unit(layer: Any, given: Any) -> None:
-    """Give a convolution without batch norm outputs of zero mean and unit variance a channel."""
+    """Give a convolution without batch norm outputs of unit variance a channel, with the same offset."""
     kernel, bias = layer.get_weights()
     mean, variance = _moments(_linear(layer, given))
     scale = _rounded(1 / np.sqrt(variance + _TINY))
-    layer.set_weights([kernel * scale, bias - mean * scale])
+    layer.set_weights([kernel * scale, bias - mean * scale + _OFFSET])
 
 
 def _set_last(layer: Any, given: Any) -> None:

@@ -45,11 +45,10 @@ def test_other_work_with_keras_does_not_change_the_weights():
 
 
 @pytest.mark.parametrize("name", ONE_EACH)
-@pytest.mark.parametrize("resolution", [48, 96])
-def test_outputs_follow_the_input(name, resolution, inputs_for):
+def test_outputs_follow_the_input(name, inputs_for):
     """The spread over inputs is not small beside the spread over classes, and most winners differ."""
-    network = zoo.build(name, resolution=resolution)
-    outputs = np.asarray(network(inputs_for(name, resolution, count=12)))
+    network = zoo.build(name, resolution=64)
+    outputs = np.asarray(network(inputs_for(name, 64, count=12)))
     assert np.isfinite(outputs).all()
     if zoo.describe(name).output == "softmax":
         assert outputs.max(axis=1).mean() > 0.2

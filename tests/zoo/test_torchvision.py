@@ -52,8 +52,15 @@ def outputs_of(torch, network, images):
         return network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
 
 
-@pytest.mark.parametrize("resolution", [64, 75, 224])
-@pytest.mark.parametrize("name", THEIRS)
+@pytest.mark.parametrize(
+    ("name", "resolution"),
+    [
+        *((name, 75) for name in THEIRS),
+        ("squeezenet_1.0", 224),
+        ("squeezenet_1.1", 64),
+        ("shufflenet_v2_0.5x", 224),
+    ],
+)
 def test_outputs_are_torchvisions(name, resolution, torch, torchvision_models, inputs_for):
     theirs = getattr(torchvision_models, THEIRS[name])(num_classes=10)
     ours = fresh(f"{name}@{resolution}")
@@ -131,8 +138,9 @@ V1 = {
 }
 
 
-@pytest.mark.parametrize("name", V1)
-@pytest.mark.parametrize("resolution", [64, 75])
+@pytest.mark.parametrize(
+    ("name", "resolution"), [*((name, 75) for name in V1), ("shufflenet_v1_0.5x_g3", 64)]
+)
 def test_outputs_are_those_of_shufflenet_v1_in_pytorch(name, resolution, torch):
     theirs = shufflenet_v1(torch, *V1[name])
     ours = fresh(f"{name}@{resolution}")
