@@ -6,6 +6,7 @@ says what went wrong. ~/.ssh/config is heeded (see ssh_config) and host keys are
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -116,6 +117,7 @@ class SshTransport(Transport):
                 what = f"no end within {timeout_s:g} s"
                 raise DeviceTimeoutError(self.device.address, what, hint="allow it more time") from None
         if code < 0:
+            self._wire.join(timeout=_TICK_S)  # a dying link ends its channels a moment before itself
             alive = self._wire.is_active()
             raise self._lost(
                 "the device gave no exit code" if alive else "the link died before the command's end"
@@ -198,7 +200,12 @@ class _Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._channel.close()
+        import paramiko
+
+        with contextlib.suppress(
+            OSError, EOFError, paramiko.SSHException
+        ):  # the goodbye of a link that is gone
+            self._channel.close()
         for thread in self._threads:
             thread.join(timeout=_JOIN_S)
 
@@ -221,11 +228,16 @@ class _Session:
         return self._channel.exit_status, b"".join(self._err)
 
     def _read(self, receive: Callable[[int], bytes], end: float) -> Iterator[bytes]:
+        import paramiko
+
         while True:
+            chunk: bytes | None = None
             try:
                 chunk = receive(_CHUNK)
             except TimeoutError:
-                chunk = None
+                pass  # nothing came in a tick
+            except (OSError, EOFError, paramiko.SSHException):
+                return  # the link died while a receipt was sent; there will be no exit code
             if chunk == b"":
                 return
             if time.monotonic() > end:
