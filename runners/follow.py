@@ -29,7 +29,7 @@ _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.05, 1.0, 1.4
 _RETRY_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LOOK_EVERY = 3
 _LOG_BYTES = 2000
-_BEGIN_S = 20.0
+_BEGIN_S, _LEAVE_S = 20.0, 10.0
 # $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
 _RUN = 'set -C; echo $$ >"$0.pid" || exit 75; "$@"; echo $? >"$0.rc"'
 # $1 is the pass's path without its ending. One word for what the process is, then its exit code.
@@ -66,6 +66,7 @@ class Pass:
     _told: int = 0
     _samples: int = 0
     _over: bool = False
+    _gone: bool = False
     _begin: float = 0.0
 
     def follow(self, argv: Sequence[str], env: Mapping[str, str]) -> Generator[dict[str, Any]]:
@@ -97,8 +98,9 @@ class Pass:
                     self._check_deadline()
                     time.sleep(pause)
                     pause = min(pause * _POLL_GROWTH, _LAST_POLL_S)
+            self._wait_gone()
         finally:
-            if not self._over:
+            if not self._gone:
                 self._kill()
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
@@ -176,6 +178,15 @@ class Pass:
             raise self._foreign(f"{' '.join(told)[:80]!r} about its process")
         return told[0], int(told[1])
 
+    def _wait_gone(self) -> None:
+        """Wait until the process is no more, so that it does not run beside the next pass."""
+        end = time.monotonic() + _LEAVE_S
+        while time.monotonic() < end:
+            if self._keep_trying(self._state)[0] in {"ended", "gone"}:
+                self._gone = True
+                return
+            time.sleep(_FIRST_POLL_S)
+
     def _log(self) -> str:
         argv = ["tail", "-c", str(_LOG_BYTES), f"{self.path}.log"]
         return self.transport.run(argv).stdout.decode("utf-8", "replace")
@@ -183,7 +194,7 @@ class Pass:
     def _kill(self) -> None:
         """Kill the pass there, as far as the link allows."""
         try:
-            self._keep_trying(self._kill_once, retries=_RETRY_S[:2])
+            self._keep_trying(self._kill_once, tries=2)
         except DeviceError:
             return
 
@@ -206,10 +217,10 @@ class Pass:
             hint="something else writes to its spool, or its program is another",
         )
 
-    def _keep_trying(self, call: Callable[[], T], *, retries: Sequence[float] = _RETRY_S) -> T:
+    def _keep_trying(self, call: Callable[[], T], *, tries: int = len(_RETRY_S)) -> T:
         """Call; when the link is lost, open it again and call once more, a few times."""
         lost: TransientDeviceError | None = None
-        for wait in retries:
+        for wait in _RETRY_S[:tries]:
             try:
                 if lost is not None or not self.transport.is_open:
                     time.sleep(wait)

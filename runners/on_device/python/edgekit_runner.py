@@ -362,7 +362,7 @@ def timed(invoke: Any, runs: int, limit_ns: int, give: Any) -> int:
             end = now()
             chunk.append(end - start)
             count += 1
-            if end - flushed >= CHUNK_NS:
+            if end - flushed >= CHUNK_NS or not count & 0xFFFF:
                 give(chunk)
                 chunk, flushed = [], now()
             if STOP or end - begun >= limit_ns:
