@@ -65,7 +65,7 @@ def test_every_command_takes_json(words, capsys):
         (["targets", "show", "pixel8"], "did you mean 'pixel-8'?"),
         (["bench", "nowhere", "--device", "local://"], "nowhere"),
         (["bench", ".", "--device", "sssh://x"], "did you mean 'ssh'?"),
-        (["bench", ".", "--device", "ssh://pi:secret@x"], "holds a password"),
+        (["bench", ".", "--device", "ssh://pi:secret@x"], "is given with a password"),
         (["verify", "nowhere"], "not a bundle"),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(p for d in ("edgekit", "runners", "targets") for p in (ROOT / d).rglob("*.py"))
-TESTS = sorted((ROOT / "tests").rglob("*.py"))
+# Contract suites and doubles are tests that other packages can run too.
+PUBLIC_TESTS = {p for p in SOURCES if p.is_relative_to(ROOT / "edgekit" / "testing")}
+TESTS = sorted({*(ROOT / "tests").rglob("*.py"), *PUBLIC_TESTS})
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 FUNCTIONS = [
     (path, node)
@@ -54,22 +56,32 @@ def test_every_function_is_annotated():
     assert not bare
 
 
+def public(body):
+    """The public classes and functions of a module or class, and those of its public classes."""
+    for node in body:
+        named = isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if named and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body)
+
+
 def test_everything_public_has_a_docstring():
-    silent = []
+    silent = [str(p) for p, tree in TREES.items() if tree.body and ast.get_docstring(tree) is None]
     for path, tree in TREES.items():
-        if ast.get_docstring(tree) is None and path.read_text(encoding="utf-8").strip():
-            silent.append(str(path))
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
-                continue
-            nested = any(
-                node in ast.walk(f) and node is not f
-                for f in ast.walk(tree)
-                if isinstance(f, ast.FunctionDef)
+        for node in public(tree.body):
+            inherited = any(
+                getattr(d, "id", getattr(d, "attr", "")) == "override" for d in node.decorator_list
             )
-            if not nested and ast.get_docstring(node) is None:
+            if ast.get_docstring(node) is None and not inherited:
                 silent.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert not silent
+
+
+def passes_on(handler):
+    """Whether a handler cleans up and raises what it caught again."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def test_broad_excepts_stand_only_where_the_design_allows():
@@ -79,7 +91,7 @@ def test_broad_excepts_stand_only_where_the_design_allows():
         if path in allowed or path.is_relative_to(ROOT / "runners/on_device"):
             continue
         for node in ast.walk(tree):
-            if isinstance(node, ast.ExceptHandler):
+            if isinstance(node, ast.ExceptHandler) and not passes_on(node):
                 names = {n.id for n in ast.walk(node.type) if isinstance(n, ast.Name)} if node.type else {""}
                 if names & {"", "Exception", "BaseException"}:
                     found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
@@ -87,10 +99,10 @@ def test_broad_excepts_stand_only_where_the_design_allows():
 
 
 def test_tests_keep_pace_with_the_source():
-    ratio = sum(map(lines_of, TESTS)) / sum(map(lines_of, SOURCES))
-    assert 0.8 <= ratio <= 1.6, f"{ratio:.2f} test lines a source line"
+    ratio = sum(map(lines_of, TESTS)) / sum(lines_of(p) for p in SOURCES if p not in PUBLIC_TESTS)
+    assert 1.0 <= ratio <= 1.6, f"{ratio:.2f} test lines a source line"
 
 
-@pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", "NotImplementedError"])
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", "raise NotImplementedError"])
 def test_nothing_is_left_open(word):
-    assert not [str(path) for path in SOURCES if word in path.read_text(encoding="utf-8")]
+    assert not [str(p) for p in SOURCES if p not in PUBLIC_TESTS and word in p.read_text(encoding="utf-8")]
