@@ -20,7 +20,7 @@ from pathlib import Path
 from edgekit.errors import UsageError
 
 SUITE = "trixie"
-USERLAND = ("mksh", "toybox")
+USERLAND = ("mksh", "toybox", "busybox-static")
 PACKAGES = ("adbd", "patchelf", *USERLAND)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 # Settled at import: a test that runs an adb server has another HOME later.
@@ -102,6 +102,11 @@ class Kit:
     def toybox(self) -> Path:
         """Android's command line tools; needs `libcrypt`, `libm` and `libc`."""
         return self.folder / "usr/bin/toybox"
+
+    @property
+    def busybox(self) -> Path:
+        """The tools that Android's toybox has and Debian's lacks; linked statically."""
+        return self.folder / "usr/bin/busybox"
 
     @property
     def loopback(self) -> Path:

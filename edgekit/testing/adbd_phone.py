@@ -40,6 +40,9 @@ _FOLDERS = (
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom", "ptmx")
 _LIBRARIES = ("libc.so.6", "libm.so.6", "libcrypt.so.1")
+_LACKING = ("awk", "dd", "diff", "expr", "tr")
+"""What a phone has and Debian's toybox was built without."""
+
 _CPU = ("possible", "present", "online")
 
 _EMULATE = f"""read -r mapped
@@ -47,7 +50,8 @@ mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
 cat {QEMU} >/proc/sys/fs/binfmt_misc/register
 mount --bind {CPUINFO} /proc/cpuinfo
 """
-_ENTER = f"""mount --rbind /proc "$1/proc"
+_ENTER = f"""mount --bind "$1" "$1"
+mount --rbind /proc "$1/proc"
 for name in {" ".join(_DEVICES)}; do mount --bind "/dev/$name" "$1/dev/$name"; done
 mount --bind /dev/pts "$1/dev/pts"
 mount -t tmpfs -o size=1m,mode=777 small "$1{SMALL}"
@@ -160,6 +164,10 @@ def _install_tools(root: Path, kit: Kit, userland: Kit) -> None:
     names = subprocess.run(kit.command(kit.toybox), capture_output=True, text=True, check=True).stdout.split()
     for name in names:
         (binaries / name).symlink_to("toybox")
+    shutil.copy(userland.busybox, root / APEX / "bin/busybox")
+    for name in _LACKING:
+        (binaries / name).unlink(missing_ok=True)
+        (binaries / name).symlink_to(f"/{APEX}/bin/busybox")
     for name, script in (("getprop", _GETPROP), ("dumpsys", _DUMPSYS)):
         (binaries / name).write_text(script, encoding="utf-8")
         (binaries / name).chmod(0o755)

@@ -105,6 +105,14 @@ def test_the_phone_is_androids_from_inside(phone):
     assert "Toybox" in phone.check(["uname", "-a"]).text
 
 
+def test_the_phone_has_a_phones_tools(phone):
+    assert phone.check(["tr", "a-c", "A-C"], stdin=b"abcd").text == "ABCd"
+    assert phone.check(["expr", "6", "*", "7"]).text == "42\n"
+    assert phone.check(["awk", "{print $2}"], stdin=b"one two").text == "two\n"
+    assert phone.run(["busybox"]).exit_code == 127
+    assert int(phone.check(["df", "-Pk", "/data/local/tmp"]).text.splitlines()[-1].split()[3]) > 0
+
+
 @pytest.mark.parametrize(
     "path", ["/usr", "/lib", "/lib64", "/tmp", "/home", "/root", "/dev/shm", "/etc/resolv.conf"]
 )
