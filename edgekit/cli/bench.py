@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.cli.output import out, print_json, say
+from edgekit.cli.output import INTERRUPTED, out, print_json, say
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress
 
@@ -43,7 +43,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed invocations (default 200)")
     parser.add_argument("--warmup", type=int, default=10, metavar="N", help="invocations before (default 10)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")
-    parser.add_argument("--max-s", type=float, default=60.0, metavar="S", help="limit of the timed loop")
+    parser.add_argument(
+        "--max-s", type=float, default=30.0, metavar="S", help="limit of the timed loop (default 30)"
+    )
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
 
 
@@ -81,7 +83,8 @@ def bench(args: Namespace) -> int:
     for failure in result.failed:
         say(f"edgekit: {failure.recipe or 'device'}: {failure.error}")
     if result.interrupted:
-        raise KeyboardInterrupt
+        say("edgekit: interrupted: what was finished is kept")
+        return INTERRUPTED
     return 1 if result.failed or not result.runs else 0
 
 

@@ -7,14 +7,13 @@ import sys
 
 from edgekit._version import __version__
 from edgekit.cli import bench, convert, devices, doctor, lists, report, runs, verify
-from edgekit.cli.output import print_error
+from edgekit.cli.output import INTERRUPTED, print_error
 from edgekit.cli.parser import LineParser
 from edgekit.errors import EdgeKitError
 
 _DESCRIPTION = """\
 From a compact network to a defended number on your own devices:
 convert it, prove it, run it there, and see latency, memory and power with what makes them true."""
-_INTERRUPTED = 130
 
 
 def build_parser() -> LineParser:
@@ -41,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print_error(EdgeKitError("interrupted", hint="what was finished is kept"), as_json=as_json)
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - the reader is gone; exit in peace
         return 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgekit.errors import EdgeKitError
 
 SCHEMA = 1
+INTERRUPTED = 130
 _FILE_WIDTH = 160
 
 
