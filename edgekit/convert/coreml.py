@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,8 @@ class CoremlConverter:
                 skip_model_load=True,
             )
             package.save(str(path))
+            del package
+            gc.collect()  # coremltools leaves its temporary folders to the collector
         except (ValueError, RuntimeError, KeyError, NotImplementedError, TypeError, AttributeError) as error:
             raise ConversionError(
                 f"Core ML can't express {work.frozen.source.name} ({str(error)[:200]})",

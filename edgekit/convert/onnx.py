@@ -90,6 +90,7 @@ def _samples(work: Work) -> np.ndarray[Any, Any]:
 
 def _float_proto(work: Work) -> Any:
     try:
+        import onnx
         import tf2onnx
     except ImportError as error:
         raise MissingExtraError("tf2onnx", "convert") from error
@@ -100,7 +101,8 @@ def _float_proto(work: Work) -> Any:
     except (ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError) as error:
         raise _inexpressible(work, str(error)) from error
     known = {"", "ai.onnx"}
-    foreign = sorted({node.op_type for node in proto.graph.node if node.domain not in known})
+    nodes = proto.graph.node
+    foreign = sorted({n.op_type for n in nodes if n.domain not in known or not onnx.defs.has(n.op_type)})
     if foreign:
         raise _inexpressible(work, f"operation {foreign[0]}")
     tidy_names(proto, {"input:0": "input", "output:0": "output"})

@@ -75,32 +75,35 @@ def _made(graph: Any) -> list[str]:
 
 
 def tidy_names(proto: Any, renamed: dict[str, str]) -> None:
-    """Give the network names that are the same in every process: tf2onnx counts on as long as it lives.
+    """Give a network names that are the same in every process.
+
+    tf2onnx counts on as long as it lives, and calls what it merged by the name of either. Here a constant is
+    called after its first user, and what a counter named after its operation.
 
     Args:
         proto: changed in place.
         renamed: tensors with a new name of their own (the input and the output).
     """
     graph = proto.graph
-    names: dict[str, str] = {}
-
-    def tidy(name: str) -> str:
-        if name in renamed:
-            return renamed[name]
-        if not _COUNTER.search(name):
-            return name
-        if name not in names:
-            names[name] = f"{_COUNTER.sub('', name)}__{len(names)}"
-        return names[name]
-
+    names = dict(renamed)
+    constants = {tensor.name for tensor in graph.initializer}
+    for number, node in enumerate(graph.node):
+        if _COUNTER.search(node.name) or not node.name:
+            node.name = f"{node.op_type}__{number}"
+        for index, name in enumerate(node.output):
+            if _COUNTER.search(name):
+                names.setdefault(name, f"{node.name}:{index}")
+        for index, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name}/constant{index}")
     for node in graph.node:
-        node.name = tidy(node.name)
         for side in (node.input, node.output):
             for index, name in enumerate(side):
-                side[index] = tidy(name)
+                side[index] = names.get(name, name)
     for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        value.name = tidy(value.name)
+        value.name = names.get(value.name, value.name)
     graph.name = "edgekit"
-    initializers = sorted(graph.initializer, key=lambda tensor: tensor.name)
-    del graph.initializer[:]
-    graph.initializer.extend(initializers)
+    for kind in (graph.initializer, graph.value_info):
+        ordered = sorted(kind, key=lambda value: value.name)
+        del kind[:]
+        kind.extend(ordered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 THREADS = 2
+_NAMED = re.compile(r"(?:Custom|Flex) ops: ([^\n]+)")
 
 
 class TfliteConverter:
@@ -145,11 +147,12 @@ def _samples(work: Work) -> np.ndarray[Any, Any]:
 
 def _float_file(work: Work) -> bytes:
     import tensorflow as tf
+    from tensorflow.lite.python.convert import ConverterError
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([work.frozen.function])
     try:
         return bytes(converter.convert())
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+    except (ConverterError, tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ConversionError(
             f"TFLite can't express {work.frozen.source.name} ({_operation(str(error))})",
             hint="replace the operation by one of TFLite's",
@@ -158,10 +161,11 @@ def _float_file(work: Work) -> bytes:
 
 
 def _operation(text: str) -> str:
-    """Return the line of the converter's error that names the operation."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = [line for line in lines if "op is" in line or "ops:" in line.lower() or "tf." in line]
-    return (named or lines or ["no reason given"])[0][:200]
+    """Return what the converter's error says of operations, or its first line."""
+    named = _NAMED.search(text)
+    if named:
+        return f"operation {named.group(1)}"
+    return next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")[:200]
 
 
 def _quantizer(content: bytes, recipe: Any) -> Any:

@@ -103,6 +103,8 @@ def _fold(graph: Graph, name: str) -> int:
     operand, value = _constant_operand(graph, node)
     if value is None or ":" in operand or graph.users(operand) != [name]:
         return 0
+    if node.op == "BiasAdd" and graph.nodes[operand].op in LINEAR:  # it is where it belongs
+        return 0
     if node.op in ("Mul", "RealDiv"):
         factor = 1.0 / value if node.op == "RealDiv" else value
         if not _can(graph, operand, value, scaling=True):
