@@ -1,11 +1,11 @@
 """A bundle: the folder of all artifacts of one source, with what it takes to prove them anywhere.
 
-    BUNDLE/
-      bundle.json            this file's types, schema 1
-      artifacts/             tflite-int8.tflite  onnx-fp32.onnx  coreml-fp16.mlpackage/ ...
-      golden/inputs.npy      float32, N x the source's input shape without its batch
-      golden/outputs.npy     float32, N x outputs, as the float source computed them
-      labels.txt             one a line, where the source has labels
+BUNDLE/
+  bundle.json            this file's types, schema 1
+  artifacts/             tflite-int8.tflite  onnx-fp32.onnx  coreml-fp16.mlpackage/ ...
+  golden/inputs.npy      float32, N x the source's input shape without its batch
+  golden/outputs.npy     float32, N x outputs, as the float source computed them
+  labels.txt             one a line, where the source has labels
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "bundle.json"
 ORDERS = ("RGB", "BGR", "gray")
+_DAMAGED = "convert again: the bundle is damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,13 +185,16 @@ class Bundle:
         values = checked(cls, {**data, "root": root}, MANIFEST)
         values["source"] = SourceRecord(**checked(SourceRecord, data["source"], "source"))
         values["golden"] = Golden(**checked(Golden, data["golden"], "golden"))
+        if not isinstance(data["artifacts"], list):
+            raise UsageError(f"{root / MANIFEST}: artifacts should be a list", hint=_DAMAGED)
         values["artifacts"] = tuple(Artifact.from_json(a) for a in data["artifacts"])
         if data.get("preprocessing") is not None:
             values["preprocessing"] = Preprocessing(
                 **checked(Preprocessing, data["preprocessing"], "preprocessing")
             )
         bundle = cls(**values)
-        for relative in (*(a.path for a in bundle.artifacts), bundle.golden.inputs, bundle.golden.outputs):
+        named = [*(a.path for a in bundle.artifacts), bundle.golden.inputs, bundle.golden.outputs]
+        for relative in [*named, *([bundle.labels] if bundle.labels else [])]:
             _inside(root, relative)
         return bundle
 
@@ -215,9 +219,9 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UsageError(f"{path} can't be read ({error})", hint="convert again: the bundle is damaged") from None
+        raise UsageError(f"{path} can't be read ({error})", hint=_DAMAGED) from None
     if not isinstance(data, dict):
-        raise UsageError(f"{path} holds no table", hint="convert again: the bundle is damaged")
+        raise UsageError(f"{path} holds no table", hint=_DAMAGED)
     return data
 
 

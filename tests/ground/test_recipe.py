@@ -1,0 +1,48 @@
+"""A recipe's name can be read, and says all."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgekit.errors import UnknownNameError, UsageError
+from edgekit.recipe import PRECISIONS, Recipe, parse_recipes, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_name_goes_there_and_back(name):
+    recipe = Recipe.parse(name)
+    assert recipe.name == name
+    assert recipe.precision in PRECISIONS[recipe.format]
+    assert recipe.needs_calibration == name.endswith("int8")
+
+
+def test_the_recipes_are_those_that_are_promised():
+    assert recipe_names() == (
+        "tflite-fp32", "tflite-fp16", "tflite-int8", "onnx-fp32", "onnx-fp16", "onnx-int8",
+        "coreml-fp32", "coreml-fp16",
+    )  # fmt: skip
+
+
+@given(st.text(max_size=20).filter(lambda t: t not in recipe_names()))
+def test_anything_else_is_refused_in_one_line(text):
+    with pytest.raises(UnknownNameError) as caught:
+        Recipe.parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"format": "tflit", "precision": "int8"}, "did you mean 'tflite'"),
+        ({"format": "coreml", "precision": "int8"}, "unknown recipe 'coreml-int8'"),
+    ],
+)
+def test_a_recipe_is_checked_when_it_is_made(fields, said):
+    with pytest.raises(UnknownNameError, match=said):
+        Recipe(**fields)
+
+
+def test_a_recipe_twice_is_refused():
+    assert [r.name for r in parse_recipes(["onnx-fp16", "tflite-int8"])] == ["onnx-fp16", "tflite-int8"]
+    with pytest.raises(UsageError, match="'onnx-fp16' is asked for twice"):
+        parse_recipes(["onnx-fp16", "tflite-int8", "onnx-fp16"])
