@@ -10,12 +10,13 @@ The folder is its owner's alone (0700). Nothing is written outside of it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zipfile
 from typing import TYPE_CHECKING
 
 from edgekit.artifact import digest
-from edgekit.errors import DeviceFullError, DeviceUnfitError, ProtocolError, UsageError
+from edgekit.errors import DeviceFullError, DeviceUnfitError, EdgeKitError, ProtocolError, UsageError
 from edgekit.runners.transport.base import TRANSFER_TIMEOUT_S
 from edgekit.runners.wheels import site_name
 from edgekit.units import bytes_text
@@ -128,7 +129,8 @@ class Depot:
             version = trial(new)
             self._transport.check(["sh", "-c", _SETTLE, "sh", new, site, version])
         except BaseException:
-            self._transport.run(["rm", "-rf", "--", new])
+            with contextlib.suppress(EdgeKitError):  # the error that is on its way says more
+                self._transport.run(["rm", "-rf", "--", new])
             raise
         self._transport.run(["rm", "-rf", "--", *(path.rpartition("/")[0] for path in stored)])
         return site, version

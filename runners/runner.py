@@ -38,7 +38,10 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
 # One line of standard input for each of the files that are named.
 _WRITE = r"""
 umask 077
-mkdir -p -- "${1%/*}" || exit 1
+folder=${1%/*}
+mkdir -p -- "${folder%/*}" || exit 1
+[ ! -e "$folder" ] || { echo taken; exit; }
+mkdir -- "$folder" || exit 1
 for f; do IFS= read -r line && printf '%s\n' "$line" >"$f" || exit 1; done
 """
 
@@ -198,7 +201,9 @@ class Runner:
         }
         lines = [json.dumps({**fields, "spool": f"{folder}/{name}.jsonl"}) + "\n" for name in job.passes]
         paths = [f"{folder}/{name}.json" for name in job.passes]
-        self.transport.check(["sh", "-c", _WRITE, "sh", *paths], stdin="".join(lines).encode())
+        if self.transport.check(["sh", "-c", _WRITE, "sh", *paths], stdin="".join(lines).encode()).stdout:
+            what = f"{self.transport.device.address}: there has been a run {job.run_id} already"
+            raise UsageError(what, hint=f"give the run another id, or remove {folder} there")
 
     def _follow(self, job: Job, prepared: Prepared, folder: str, name: str) -> Generator[dict[str, Any]]:
         path = f"{folder}/{name}"
