@@ -115,12 +115,11 @@ def test_exit_codes(raised, code, capsys, monkeypatch):
 
 
 def test_a_reader_that_goes_away_is_no_error():
-    done = subprocess.run(
-        f"{sys.executable} -m edgekit.cli.main targets list --json | head -c 1",
-        shell=True, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert not done.stderr
-    assert done.stdout == "{"
+    command = [sys.executable, "-m", "edgekit.cli.main", "targets", "list", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.read(1) == b"{"
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_zoo_list_tells_what_one_chooses_by(capsys):
