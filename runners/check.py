@@ -69,7 +69,7 @@ def _can_run(name: str, facts: Facts) -> str:
     try:
         build = choose(RUNTIMES.get(name), facts)
     except EdgeKitError as error:
-        return f"no: {error.what}"
+        return f"no: {error.what.removeprefix('device: ')}"
     return f"{build.distribution} {build.version}"
 
 

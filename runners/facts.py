@@ -28,6 +28,7 @@ _MAX_TEXT = 256
 _TIMEOUT_S = 60.0
 _TRIPLES = {"aarch64": "aarch64-linux-gnu", "armv7l": "arm-linux-gnueabihf", "x86_64": "x86_64-linux-gnu"}
 _NARROW = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
+_VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx")
 _ARM = ("aarch64", "armv7l", "armv8l")
 
 
@@ -48,7 +49,7 @@ class Facts:
         python: absolute path of a Python 3 there, the first that will do, or "".
         python_version: its (major, minor), or None.
         cpus: (name, highest clock in MHz or None) of every core, in the kernel's order.
-        features: the kernel's words for what the first core's instruction set has.
+        features: the kernel's words for what the first core's instruction set has; on x86 the vector ones.
         memory_bytes: of main memory; 0 when unknown.
         free_bytes: where EdgeKit's folder is or will be; 0 when unknown.
         emulated: "", or what pretends to be the device: "qemu-user", "qemu-tcg", "android-emulator", "fake".
@@ -141,7 +142,7 @@ def read_facts(answer: bytes, *, scheme: str, address: str) -> Facts:
         python=python,
         python_version=version,
         cpus=_cpus(told),
-        features=tuple(_first(told, "features", limit=_MAX_BYTES).split()),
+        features=_features(told),
         memory_bytes=_number(told, "memory_kib") * 1024,
         free_bytes=_number(told, "free_kib") * 1024,
         emulated=_emulated(told, machine, scheme),
@@ -218,6 +219,11 @@ def _libstdcxx(told: _Told, abi: str) -> int:
         if match and not foreign:
             best = max(best, int(match[1]))
     return best
+
+
+def _features(told: _Told) -> tuple[str, ...]:
+    words = _first(told, "features", limit=_MAX_BYTES).split()
+    return tuple(word for word in words if "sse" not in words or word.startswith(_VECTOR))
 
 
 def _cpus(told: _Told) -> tuple[tuple[str, int | None], ...]:

@@ -233,9 +233,13 @@ class Pass:
 
 
 def _how(state: str, code: int) -> str:
-    """Return how a process ended, in words."""
-    if state != "ended":
-        return "vanished" if state == "gone" else "never began"
+    if state == "ended":
+        return how_ended(code)
+    return "vanished" if state == "gone" else "never began"
+
+
+def how_ended(code: int) -> str:
+    """Return what an exit code says, in words: 139 -> "was killed by SIGSEGV"."""
     if code > 128:  # noqa: PLR2004
         try:
             name = signal.Signals(code - 128).name

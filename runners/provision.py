@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
 from edgekit.runners import on_device
+from edgekit.runners.follow import how_ended
 from edgekit.runners.wheels import check_needs, check_python, choose, fetch
 
 if TYPE_CHECKING:
@@ -112,4 +113,4 @@ def _why(exit_code: int, tail: str) -> str:
     try:
         return str(json.loads(last)["message"])[:300]
     except (KeyError, TypeError, ValueError):
-        return last[:300] or f"it ended with {exit_code}"
+        return f"it {how_ended(exit_code)}" if exit_code > 128 or not last else last[:300]  # noqa: PLR2004

@@ -131,6 +131,13 @@ def test_a_busybox_board():
     assert match_target(facts.match()).name == "beaglebone-black"
 
 
+def test_of_an_x86_only_the_vector_units_are_told():
+    text = PI.replace(
+        "features\t fp asimd evtstrm crc32 cpuid", "features\t fpu sse sse4_2 avx2 f16c rdrand avx512f"
+    )
+    assert read(text).features == ("sse", "sse4_2", "avx2", "f16c", "avx512f")
+
+
 def test_only_an_old_python_is_still_told():
     facts = read(JETSON.replace("python\t/usr/bin/python3.8\t3.8\t64\tok\n", ""))
     assert facts.python_version == (3, 6)

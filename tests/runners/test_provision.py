@@ -100,7 +100,7 @@ def test_a_full_device_is_found_before_a_runtime_is_pushed(local, shelf, make_wh
 BROKEN = {
     b"import no_such_thing\n": "ModuleNotFoundError: No module named 'no_such_thing'",
     b"raise OSError('libfoo.so.1: cannot open shared object file')\n": "libfoo.so.1: cannot open",
-    b"import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n": "it ended with 132",
+    b"import os, signal\nos.kill(os.getpid(), signal.SIGILL)\n": "it was killed by SIGILL",
     b"print('hello')\nimport sys\nsys.exit('nothing to see')\n": "nothing to see",
     b"x = (\n": "SyntaxError",
 }
