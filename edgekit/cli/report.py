@@ -32,7 +32,7 @@ def report(args: Namespace) -> int:
     from edgekit.store import Store
 
     with Store.open(args.store) as store:
-        runs = store.query(" ".join(args.query))
+        runs = store.query(" ".join(args.query))[::-1]  # as they happened
     if not runs:
         raise UsageError("no stored run fits", hint="see what there is: edgekit runs list")
     write_html([(run, summarize(run)) for run in runs], args.out, title=args.title)
