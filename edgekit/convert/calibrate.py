@@ -95,10 +95,10 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
     import numpy as np
 
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
             if len(loaded.files) != 1:
                 raise UsageError(
                     f"{path} holds {len(loaded.files)} arrays ({', '.join(loaded.files[:5])})",

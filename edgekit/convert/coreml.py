@@ -34,36 +34,22 @@ class CoremlConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .mlpackage folder."""
-        import numpy as np
-
         try:
             import coremltools
         except ImportError as error:
             raise MissingExtraError("coremltools", "convert") from error
-        precisions = {"fp32": coremltools.precision.FLOAT32, "fp16": coremltools.precision.FLOAT16}
+        gc.freeze()  # coremltools collects garbage often; without this each time walks all of TensorFlow
         try:
-            package = coremltools.convert(
-                [work.frozen.function],
-                source="tensorflow",
-                inputs=[
-                    coremltools.TensorType(
-                        name="input", shape=work.frozen.source.input.shape, dtype=np.float32
-                    )
-                ],
-                outputs=[coremltools.TensorType(name="output", dtype=np.float32)],
-                minimum_deployment_target=coremltools.target[TARGET],
-                compute_precision=precisions[precision],
-                skip_model_load=True,
-            )
-            package.save(str(path))
-            del package
-            gc.collect()  # coremltools leaves its temporary folders to the collector
+            _write(coremltools, work, precision, path)
         except (ValueError, RuntimeError, KeyError, NotImplementedError, TypeError, AttributeError) as error:
             raise ConversionError(
                 f"Core ML can't express {work.frozen.source.name} ({str(error)[:200]})",
                 hint="replace the operation by one of Core ML's",
                 evidence=str(error),
             ) from error
+        finally:
+            gc.collect()  # it leaves its temporary folders to the collector
+            gc.unfreeze()
         spec = settle(path)
         source = work.frozen.source
         return Made(
@@ -85,6 +71,25 @@ class CoremlConverter:
 
 
 CONVERTER = CoremlConverter()
+
+
+def _write(coremltools: Any, work: Work, precision: str, path: Path) -> None:
+    import numpy as np
+
+    shape = work.frozen.source.input.shape
+    package = coremltools.convert(
+        [work.frozen.function],
+        source="tensorflow",
+        inputs=[coremltools.TensorType(name="input", shape=shape, dtype=np.float32)],
+        outputs=[coremltools.TensorType(name="output", dtype=np.float32)],
+        minimum_deployment_target=coremltools.target[TARGET],
+        compute_precision={
+            "fp32": coremltools.precision.FLOAT32,
+            "fp16": coremltools.precision.FLOAT16,
+        }[precision],
+        skip_model_load=True,
+    )
+    package.save(str(path))
 
 
 def settle(path: Path) -> Any:

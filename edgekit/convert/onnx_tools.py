@@ -33,7 +33,9 @@ def session(content: bytes) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except _runtime_errors() as error:
-        raise ConversionError("ONNX Runtime can't load the .onnx file", evidence=str(error)) from error
+        raise ConversionError(
+            f"ONNX Runtime can't load the .onnx file ({str(error)[:200]})", evidence=str(error)
+        ) from error
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
@@ -85,17 +87,7 @@ def tidy_names(proto: Any, renamed: dict[str, str]) -> None:
         renamed: tensors with a new name of their own (the input and the output).
     """
     graph = proto.graph
-    names = dict(renamed)
-    constants = {tensor.name for tensor in graph.initializer}
-    for number, node in enumerate(graph.node):
-        if _COUNTER.search(node.name) or not node.name:
-            node.name = f"{node.op_type}__{number}"
-        for index, name in enumerate(node.output):
-            if _COUNTER.search(name):
-                names.setdefault(name, f"{node.name}:{index}")
-        for index, name in enumerate(node.input):
-            if name in constants:
-                names.setdefault(name, f"{node.name}/constant{index}")
+    names = {**_own_names(graph), **renamed}
     for node in graph.node:
         for side in (node.input, node.output):
             for index, name in enumerate(side):
@@ -107,3 +99,19 @@ def tidy_names(proto: Any, renamed: dict[str, str]) -> None:
         ordered = sorted(kind, key=lambda value: value.name)
         del kind[:]
         kind.extend(ordered)
+
+
+def _own_names(graph: Any) -> dict[str, str]:
+    """Return new names of tensors by their old ones; nodes are renamed on the way."""
+    names: dict[str, str] = {}
+    constants = {tensor.name for tensor in graph.initializer}
+    for number, node in enumerate(graph.node):
+        if _COUNTER.search(node.name) or not node.name:
+            node.name = f"{node.op_type}__{number}"
+        for index, name in enumerate(node.output):
+            if _COUNTER.search(name):
+                names.setdefault(name, f"{node.name}:{index}")
+        for index, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name}/constant{index}")
+    return names

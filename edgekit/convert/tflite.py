@@ -97,7 +97,9 @@ def open_interpreter(content: bytes, *, keep_all: bool = False) -> Any:
         )
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ConversionError("LiteRT can't load the .tflite file", evidence=str(error)) from error
+        raise ConversionError(
+            f"LiteRT can't load the .tflite file ({str(error)[:200]})", evidence=str(error)
+        ) from error
     return interpreter
 
 

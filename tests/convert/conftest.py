@@ -72,7 +72,10 @@ def pictures(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def calibration():
-    values = np.random.default_rng(4).uniform(-1, 1, (24, 32, 32, 3)) * np.linspace(0.2, 1, 24)[:, None, None, None]
+    values = (
+        np.random.default_rng(4).uniform(-1, 1, (24, 32, 32, 3))
+        * np.linspace(0.2, 1, 24)[:, None, None, None]
+    )
     return from_array(values.astype("float32"), origin="arrays")
 
 

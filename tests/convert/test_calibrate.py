@@ -93,7 +93,11 @@ def test_paths_that_hold_no_data(tmp_path):
 
 def test_an_image_that_is_none_is_named(pictures, tmp_path):
     whole = (pictures / "ant" / "0.png").read_bytes()
-    for name, content in (("text.jpg", b"no image"), ("cut.png", whole[: len(whole) // 2]), ("empty.png", b"")):
+    for name, content in (
+        ("text.jpg", b"no image"),
+        ("cut.png", whole[: len(whole) // 2]),
+        ("empty.png", b""),
+    ):
         folder = tmp_path / name.partition(".")[0]
         folder.mkdir()
         (folder / name).write_bytes(content)

@@ -35,7 +35,7 @@ def test_the_state_is_given_back_after_an_error():
 def test_warnings_of_libraries_are_kept_away():
     with quiet():
         warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
 
 
@@ -45,5 +45,7 @@ def test_our_own_lines_still_reach_the_terminal():
         "with quiet():\n print('ours', file=sys.stderr)\n os.write(2, b'theirs')\n"
         "print('after', file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stderr == "ours\nafter\n"

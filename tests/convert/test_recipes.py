@@ -110,7 +110,9 @@ def test_all_int8_tensors_of_tflite_are_integers(made):
     assert float_tensors(content) == []
     details = open_interpreter(content).get_tensor_details()
     assert {np.dtype(d["dtype"]).name for d in details} <= {"int8", "int32"}
-    per_channel = [d for d in details if len(d["quantization_parameters"]["scales"]) > 1 and d["dtype"] == np.int8]
+    per_channel = [
+        d for d in details if len(d["quantization_parameters"]["scales"]) > 1 and d["dtype"] == np.int8
+    ]
     assert len(per_channel) == 5  # four convolutions and the dense layer
     assert all(not d["quantization_parameters"]["zero_points"].any() for d in per_channel)
 

@@ -13,7 +13,7 @@ def keras():
 
 @pytest.fixture(scope="session")
 def small(keras):
-    """Every shape of batch norm that folds: after conv, depthwise, grouped conv, dense, and two that do not."""
+    """Every batch norm that folds: after conv, depthwise, grouped conv and dense; and one that does not."""
     layers = keras.layers
     keras.utils.set_random_seed(7)
 
@@ -36,7 +36,9 @@ def small(keras):
         if isinstance(layer, layers.BatchNormalization):
             size = layer.gamma.shape[0]
             values = [generator.uniform(0.5, 1.5, size) for _ in range(2)]
-            layer.set_weights([values[0], generator.normal(size=size), generator.normal(size=size), values[1]])
+            layer.set_weights(
+                [values[0], generator.normal(size=size), generator.normal(size=size), values[1]]
+            )
     return network
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from edgekit.errors import ConversionError
 from edgekit.source import freeze, load_source
 from edgekit.source.fold import fold_batch_norm
 from edgekit.source.freezing import snr
-from edgekit.source.graph import Graph
+
+if TYPE_CHECKING:
+    from edgekit.source.graph import Graph
 
 pytestmark = [pytest.mark.convert, pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5")]
 
@@ -72,7 +75,9 @@ def test_folding_is_computed_in_double_precision(keras):
     )
     frozen = freeze(held)
     assert frozen.folded == 2
-    assert np.allclose(frozen.outputs(network_inputs), np.asarray(network(network_inputs)), rtol=1e-4, atol=1e-4)
+    assert np.allclose(
+        frozen.outputs(network_inputs), np.asarray(network(network_inputs)), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_a_weight_that_two_layers_share_is_folded_once_for_each(keras):

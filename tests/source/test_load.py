@@ -61,7 +61,7 @@ def test_a_zoo_network_is_the_same_source_when_built_again():
 
 
 def test_a_name_nobody_knows_offers_the_nearest():
-    with pytest.raises(UnknownNameError, match="did you mean 'mobilenet_v1_0.25'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'mobilenet_v1_0\.25'"):
         source_kind("mobilnet_v1_0.25")
 
 
@@ -145,7 +145,9 @@ def test_several_inputs_or_outputs_say_why_not(keras, tmp_path):
     left, right = keras.layers.Input((8,)), keras.layers.Input((8,))
     total = keras.layers.Add()([left, right])
     keras.Model([left, right], total).save(tmp_path / "two_in.keras")
-    keras.Model(left, [keras.layers.ReLU()(left), keras.layers.Softmax()(left)]).save(tmp_path / "two_out.keras")
+    keras.Model(left, [keras.layers.ReLU()(left), keras.layers.Softmax()(left)]).save(
+        tmp_path / "two_out.keras"
+    )
     with pytest.raises(UsageError, match="has 2 inputs"):
         load_source(str(tmp_path / "two_in.keras"))
     with pytest.raises(UsageError, match="has 2 outputs"):
