@@ -1,11 +1,11 @@
 """A recipe says what a source shall become. Its name can be read:
 
-    FORMAT-PRECISION        tflite-int8   onnx-fp16   coreml-fp32
+FORMAT-PRECISION        tflite-int8   onnx-fp16   coreml-fp32
 
-    FORMAT     tflite | onnx | coreml
-    PRECISION  fp32   weights and activations in 32-bit floats
-               fp16   weights in 16-bit floats (onnx, coreml: activations too)
-               int8   full integer: weights per channel, activations per tensor, calibrated
+FORMAT     tflite | onnx | coreml
+PRECISION  fp32   weights and activations in 32-bit floats
+           fp16   weights in 16-bit floats (onnx, coreml: activations too)
+           int8   full integer: weights per channel, activations per tensor, calibrated
 """
 
 from __future__ import annotations

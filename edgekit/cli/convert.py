@@ -12,6 +12,7 @@ from edgekit.cli.progress import Progress, steps_shown
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from edgekit.bundle import Bundle
     from edgekit.convert import ConvertResult
 
 _EPILOG = """\
@@ -87,19 +88,20 @@ def _print(result: ConvertResult, left_out: tuple[str, ...], *, as_json: bool) -
     if as_json:
         print_json(result.to_json())
     else:
-        _print_table(result)
+        if result.bundle is not None:
+            _print_table(result.bundle)
         if left_out:
             say(f"left out: {', '.join(left_out)} (int8 needs representative inputs: --calibrate DATA)")
     for failure in result.failed:
         say(f"edgekit: {failure.recipe}: {failure.error}")
 
 
-def _print_table(result: ConvertResult) -> None:
+def _print_table(bundle: Bundle) -> None:
     from edgekit.report.table import print_table
     from edgekit.units import bytes_text
 
     rows = []
-    for artifact in result.bundle.artifacts:
+    for artifact in bundle.artifacts:
         parity = artifact.parity
         rows.append(
             (
@@ -113,4 +115,4 @@ def _print_table(result: ConvertResult) -> None:
             )
         )
     columns = ("recipe", "size", "signal to error", "largest error", "same top-1", "proof", "sha256")
-    print_table(out(), f"{result.bundle.source.name} -> {result.bundle.root}", columns, rows, notes=[])
+    print_table(out(), f"{bundle.source.name} -> {bundle.root}", columns, rows, notes=[])

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("tensorflow", "keras", "coremltools", "onnx", "onnxruntime", "torch", "paramiko", "sqlalchemy",
-         "plotly", "jinja2", "PIL", "ai_edge_litert", "litert_quantizer", "numpy", "rich", "scipy")  # fmt: skip
+HEAVY = tuple(
+    "PIL ai_edge_litert coremltools jinja2 keras litert_quantizer numpy onnx onnxruntime paramiko plotly rich "
+    "scipy sqlalchemy tensorflow torch".split()
+)
 
 
 def loaded_by(code):

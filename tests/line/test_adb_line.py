@@ -66,7 +66,6 @@ def test_a_phone_without_python_is_told_so_and_nothing_is_pushed(folder, adb, ad
     for failure in document["failed"]:
         assert failure["device"] == device.address
         assert "Python" in failure["error"]
-        print(failure["error"])
     assert device.address in said
     with open_transport(device) as phone:
         assert phone.run(["ls", "-A", phone.root()]).text.split() in ([], ["lease"])
