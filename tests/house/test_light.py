@@ -5,9 +5,23 @@ import sys
 
 import pytest
 
-HEAVY = tuple(
-    "PIL ai_edge_litert coremltools jinja2 keras litert_quantizer numpy onnx onnxruntime paramiko plotly rich "
-    "scipy sqlalchemy tensorflow torch".split()
+HEAVY = (
+    "PIL",
+    "ai_edge_litert",
+    "coremltools",
+    "jinja2",
+    "keras",
+    "litert_quantizer",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "paramiko",
+    "plotly",
+    "rich",
+    "scipy",
+    "sqlalchemy",
+    "tensorflow",
+    "torch",
 )
 
 
