@@ -79,7 +79,8 @@ def bench(args: Namespace) -> int:
         for skip in result.skipped:
             say(f"not run: {skip.recipe} on {skip.device}: {skip.reason}")
         if result.runs:
-            say(f"stored in {store.url}; see: edgekit report last={len(result.runs)} -o report.html")
+            where = f"--store {args.store} " if args.store else ""
+            say(f"stored in {store.url}; see: edgekit report {where}last={len(result.runs)} -o report.html")
     for failure in result.failed:
         say(f"edgekit: {failure.recipe or 'device'}: {failure.error}")
     if result.interrupted:

@@ -116,7 +116,14 @@ class Note:
 
     def __str__(self) -> str:
         runs = f" in {self.runs} runs" if self.runs > 1 else ""
+        if self.is_flag:
+            return f"{self.code}{runs}: {self.hint}"
         return f"{self.code}: {self.measured}{runs}, limit {self.limit}; {self.hint}"
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether its number only says that something is so."""
+        return (self.measured, self.limit) == ("1", "0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
