@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from edgekit.bundle import Preprocessing
 
 _ARRAYS = (".npy", ".npz")
+_MAGIC = (b"\x93NUMPY", b"PK")
+"""How .npy and .npz files begin; NumPy takes anything else for a pickle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,9 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
 
     try:
         with path.open("rb") as file:
+            if not file.read(len(_MAGIC[0])).startswith(_MAGIC):
+                raise UsageError(f"{path} is no NumPy array", hint="save the inputs with np.save(...)")
+            file.seek(0)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
