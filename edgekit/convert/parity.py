@@ -49,8 +49,8 @@ BARS: dict[str, Bar] = {
         snr_db=3.0,
         top1_agreement=0.25,
         step=0.0,
-        reason="half the power of the signal; 8 to 33 dB and 56 to 100 % of 16 photos measured on five trained "
-        "networks, a network whose ranges are ruled by dead channels is at 0 dB and 0 %",
+        reason="half the power of the signal; 8 to 33 dB and 56 to 100 % of 16 photos measured on five "
+        "trained networks, a network whose ranges are ruled by dead channels is at 0 dB and 0 %",
     ),
 }
 

@@ -76,7 +76,7 @@ def test_truncated_arrays_are_one_line(suffix, tmp_path):
     for share in (0.0, 0.1, 0.9):
         short = tmp_path / f"short{suffix}"
         short.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-        with pytest.raises(UsageError, match="can't be read as an array|is no NumPy array") as caught:
+        with pytest.raises(UsageError, match=r"can't be read as an array|is no NumPy array") as caught:
             read_data(short, SPEC, None)
         assert "\n" not in str(caught.value)
 
