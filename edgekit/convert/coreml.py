@@ -1,4 +1,4 @@
-"""Core ML: an ML program by coremltools; its structure and weights are proved here, it runs at Apple's."""
+"""Core ML: an ML program by coremltools; it is proved here op by op, and runs at Apple's."""
 
 from __future__ import annotations
 
@@ -58,16 +58,22 @@ class CoremlConverter:
             provenance={"minimum_deployment_target": TARGET},
         )
 
-    def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> None:
-        """Return None: Core ML runs on Apple's systems only."""
-        del path, inputs
+    def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Evaluate the package's program op by op; Core ML itself runs on Apple's systems only.
+
+        Raises:
+            ConversionError: the package can't be read, or an operation can't be evaluated here; it is named.
+        """
+        from edgekit.convert.mil_eval import evaluate
+
+        return evaluate(path, inputs)
 
     def inspect(self, work: Work, precision: str, path: Path) -> str:
         """Hold the package's program and weights against the frozen graph."""
         from edgekit.convert.mil import check_program
 
         check_program(path, work.frozen, precision)
-        return "structure and weights checked, not run"
+        return "structure and weights checked, program evaluated op by op (not by Core ML)"
 
 
 CONVERTER = CoremlConverter()
