@@ -1,12 +1,7 @@
-"""Read a Core ML package back: its program's operations, and its weights from the program and the blob file.
-
-Layout of the blob file: 64 bytes of header; each weight has 64 bytes of metadata at its offset (sentinel,
-data type, size in bytes, where the data begins), after the MIL blob format of Apple's open coremltools.
-"""
+"""Hold a Core ML package against what it was made from: its inputs and outputs, and each weight."""
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConversionError
@@ -19,71 +14,12 @@ if TYPE_CHECKING:
 
     from edgekit.source import FrozenGraph
 
-KNOWN = frozenset(
-    [
-        "add",
-        "avg_pool",
-        "batch_norm",
-        "cast",
-        "clip",
-        "concat",
-        "const",
-        "conv",
-        "gather",
-        "leaky_relu",
-        "linear",
-        "matmul",
-        "max_pool",
-        "mul",
-        "pad",
-        "prelu",
-        "real_div",
-        "reduce_mean",
-        "reduce_max",
-        "reduce_sum",
-        "relu",
-        "relu6",
-        "reshape",
-        "rsqrt",
-        "sigmoid",
-        "sigmoid_hard",
-        "silu",
-        "slice_by_index",
-        "slice_by_size",
-        "softmax",
-        "split",
-        "sqrt",
-        "squeeze",
-        "expand_dims",
-        "stack",
-        "sub",
-        "tanh",
-        "transpose",
-        "upsample_nearest_neighbor",
-        "upsample_bilinear",
-        "resize_bilinear",
-        "maximum",
-        "minimum",
-        "exp",
-        "elu",
-        "gelu",
-        "softplus",
-        "erf",
-        "identity",
-        "depth_to_space",
-        "space_to_depth",
-    ]
-)
-"""The operations of ML programs that convolutional networks are made of."""
-_SENTINEL = 0xDEADBEEF
-_ENTRY = struct.Struct("<IIQQ")
-_BLOB_DTYPES = {1: "float16", 2: "float32", 3: "uint8", 4: "int8"}
 _TOLERANCE = {"fp32": (1e-6, 1e-30), "fp16": (2.0**-10, 6e-8)}
 """Relative and absolute: half a unit in the last place of float16 is 2^-11, its smallest step 6e-8."""
 
 
 def check_program(path: Path, frozen: FrozenGraph, precision: str) -> None:
-    """Hold a package against the frozen graph: inputs, outputs, operations, and each weight.
+    """Hold a package against the frozen graph: inputs, outputs, and each weight, decompressed.
 
     Args:
         path: the .mlpackage folder.
@@ -93,65 +29,12 @@ def check_program(path: Path, frozen: FrozenGraph, precision: str) -> None:
     Raises:
         ConversionError: something is missing, unknown or changed; it is named.
     """
-    from coremltools.proto import Model_pb2
+    from edgekit.convert.mil_eval import load, read_spec
 
-    spec = Model_pb2.Model()
-    spec.ParseFromString(next(path.rglob("*.mlmodel")).read_bytes())
+    spec = read_spec(path)
     _check_ends(spec, frozen)
-    operations = list(walk(spec))
-    unknown = sorted(
-        {op.type for op in operations} - {n for k in KNOWN for n in (k, f"ios16.{k}", f"ios15.{k}")}
-    )
-    if unknown:
-        raise ConversionError(f"the Core ML program uses {unknown[0]}, which EdgeKit does not know")
-    blob = next(path.rglob("weight.bin"), None)
-    found = list(constants(operations, b"" if blob is None else blob.read_bytes()))
+    found = [c.ravel() for c in load(path, spec).constants.values() if getattr(c, "dtype", None) == "float32"]
     _check_weights(frozen.weights, found, precision)
-
-
-def walk(spec: Any) -> Iterator[Any]:
-    """Yield the operations of a program's main function, blocks inside blocks included."""
-    if spec.WhichOneof("Type") != "mlProgram":
-        raise ConversionError(f"the package holds {spec.WhichOneof('Type')}, no ML program")
-    main = spec.mlProgram.functions["main"]
-    stack = [block for _, block in sorted(main.block_specializations.items())]
-    while stack:
-        block = stack.pop()
-        for operation in block.operations:
-            yield operation
-            stack.extend(operation.blocks)
-
-
-def constants(operations: list[Any], blob: bytes) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield every floating-point constant of a program as a flat array."""
-    import numpy as np
-
-    for operation in operations:
-        if operation.type != "const":
-            continue
-        value = operation.attributes["val"]
-        if value.WhichOneof("value") == "blobFileValue":
-            yield _from_blob(blob, int(value.blobFileValue.offset))
-            continue
-        tensor = value.immediateValue.tensor
-        kind = tensor.WhichOneof("value")
-        if kind == "floats":
-            yield np.array(tensor.floats.values, np.float32)
-        elif kind == "bytes" and value.type.tensorType.dataType == 10:  # noqa: PLR2004 - MIL's FLOAT16
-            yield np.frombuffer(tensor.bytes.values, np.float16)
-
-
-def _from_blob(blob: bytes, offset: int) -> np.ndarray[Any, Any]:
-    import numpy as np
-
-    if offset + _ENTRY.size > len(blob):
-        raise ConversionError("the Core ML package's weight file is shorter than its program says")
-    sentinel, kind, size, begin = _ENTRY.unpack_from(blob, offset)
-    if sentinel != _SENTINEL or kind not in _BLOB_DTYPES or begin + size > len(blob):
-        raise ConversionError("the Core ML package's weight file can't be read where its program points")
-    return np.frombuffer(
-        blob, _BLOB_DTYPES[kind], count=size // np.dtype(_BLOB_DTYPES[kind]).itemsize, offset=begin
-    )
 
 
 def _check_ends(spec: Any, frozen: FrozenGraph) -> None:

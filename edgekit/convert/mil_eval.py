@@ -176,12 +176,16 @@ def op_kinds(package: Path) -> Counter[str]:
     Raises:
         ConversionError: the package can't be read.
     """
-    operations, _, _ = _block(_main(package))
+    operations, _, _ = _block(read_spec(package).mlProgram.functions["main"])
     return Counter(o.type for o in operations)
 
 
-def load(package: Path) -> Program:
+def load(package: Path, spec: Any = None) -> Program:
     """Read a package, and work out what does not depend on its inputs.
+
+    Args:
+        package: the .mlpackage folder.
+        spec: what `read_spec` returned for it, when it was read already.
 
     Raises:
         ConversionError: it can't be read, or has an operation that is not evaluated here; it is named.
@@ -190,8 +194,8 @@ def load(package: Path) -> Program:
 
     from edgekit.convert.mil_values import Blobs, constant
 
-    function = _main(package)
-    operations, inputs, outputs = _block(function)
+    spec = read_spec(package) if spec is None else spec
+    operations, inputs, outputs = _block(spec.mlProgram.functions["main"])
     blobs = Blobs(package)
     constants: dict[str, Any] = {}
     nodes: list[Node] = []
@@ -215,8 +219,12 @@ def load(package: Path) -> Program:
     )
 
 
-def _main(package: Path) -> Any:
-    """Return the main function of a package's program."""
+def read_spec(package: Path) -> Any:
+    """Return a package's specification, that of an ML program.
+
+    Raises:
+        ConversionError: it can't be read, or holds no ML program.
+    """
     try:
         from coremltools.proto import Model_pb2
         from google.protobuf.message import DecodeError
@@ -234,7 +242,7 @@ def _main(package: Path) -> Any:
         raise ConversionError(
             f"{package.name} holds {spec.WhichOneof('Type')}, no ML program", hint="convert to an ML program"
         )
-    return spec.mlProgram.functions["main"]
+    return spec
 
 
 def _block(function: Any) -> tuple[Sequence[Any], list[Value], tuple[str, ...]]:

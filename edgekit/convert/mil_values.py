@@ -76,12 +76,13 @@ class Blobs:
         blob, offset = self._file(name), int(value.offset)
         if offset + _ENTRY.size > len(blob):
             raise ConversionError(
-                f"the Core ML package's {name} is shorter than its program says", hint=_AGAIN
+                f"the Core ML package's weight file {name} is shorter than its program says", hint=_AGAIN
             )
         sentinel, stored, size, begin, _ = _ENTRY.unpack_from(blob, offset)
         if sentinel != _SENTINEL or _IN_BLOB.get(stored) != kind or begin + size > len(blob):
             raise ConversionError(
-                f"the Core ML package's {name} does not hold what its program points to", hint=_AGAIN
+                f"the Core ML package's weight file {name} does not hold what its program points to",
+                hint=_AGAIN,
             )
         return from_bytes(blob[begin : begin + size], kind, shape)
 

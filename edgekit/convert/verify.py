@@ -46,7 +46,8 @@ def verify_bundle(
         on_step: called when a phase begins and ends.
 
     Returns:
-        A row an artifact. A changed file is not run; Core ML is not run on this host, its bytes are checked.
+        A row an artifact. A changed file is not run. A Core ML program is evaluated op by op, on every image
+        too; that is not Core ML's own runtime, and the row's note says so.
 
     Raises:
         UsageError: the golden data has changed, or the images can't be read.
@@ -85,13 +86,14 @@ def _verify(
         return Verification(recipe=artifact.recipe, files=False, problem=problem)
     parity: Parity | None = None
     problem = ""
+    converter = CONVERTERS.get(artifact.format)
     try:
-        outputs = CONVERTERS.get(artifact.format).run(path, inputs)
+        outputs = converter.run(path, inputs)
         if outputs is not None:
             parity = check(wanted, outputs, recipe=artifact.recipe, grid=artifact.outputs[0].scale)
     except ConversionError as error:
         problem, outputs = str(error), None
-    note = "structure only" if parity is None and not problem else ""
+    note = "bytes only: this host can't run it" if parity is None else str(getattr(converter, "caveat", ""))
     return Verification(
         recipe=artifact.recipe, files=True, parity=parity, accuracy=accuracy, problem=problem, note=note
     )
@@ -147,7 +149,10 @@ def _classify(bundle: Bundle, artifact: Artifact, paths: list[Path]) -> list[int
     found: list[int] = []
     for begin in range(0, len(paths), _BATCH):
         batch = read_images(paths[begin : begin + _BATCH], artifact.inputs[0], bundle.preprocessing)
-        outputs = converter.run(bundle.path_of(artifact), batch)
+        try:
+            outputs = converter.run(bundle.path_of(artifact), batch)
+        except ConversionError:
+            return None  # the golden inputs meet the same, and its row says what
         if outputs is None:
             return None
         found.extend(int(i) for i in outputs.reshape(len(batch), -1).argmax(axis=1))

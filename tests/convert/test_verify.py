@@ -32,9 +32,9 @@ def test_a_whole_bundle_is_right(made):
     assert [row.recipe for row in rows] == list(recipe_names())
     assert all(row.ok for row in rows)
     for row in rows:
-        core_ml = row.recipe.startswith("coreml")
+        note = "evaluated op by op, not by Core ML" if row.recipe.startswith("coreml") else ""
         assert row.parity == made.bundle.artifact(row.recipe).parity
-        assert (row.note == "structure only") == core_ml
+        assert row.note == note
         assert row.accuracy is None
     assert {s.phase for s in steps} == {"verify"}
 
@@ -75,7 +75,8 @@ def test_accuracy_on_a_tree_of_classes(made, pictures, tmp_path):
     assert rows["tflite-fp32"].accuracy.count == 9
     assert rows["tflite-fp32"].accuracy.agreement == 1.0
     assert rows["onnx-fp32"].accuracy == rows["tflite-fp32"].accuracy
-    assert rows["coreml-fp32"].accuracy is None
+    assert rows["coreml-fp32"].accuracy == rows["tflite-fp32"].accuracy
+    assert rows["coreml-fp16"].accuracy.count == 9
     assert 0 <= rows["tflite-int8"].accuracy.top1 <= 1
     assert rows["tflite-int8"].accuracy.agreement >= 0.5
     assert "of 9" in rows["tflite-fp32"].cells()[4]
@@ -94,6 +95,7 @@ def test_accuracy_is_that_of_the_float_source(made, pictures, tmp_path, source):
     rows = {r.recipe: r for r in verify_bundle(made.bundle, images=pictures, labels=tmp_path / "labels.csv")}
     assert rows["tflite-fp32"].accuracy.top1 == 1.0
     assert rows["onnx-fp16"].accuracy.top1 == 1.0
+    assert rows["coreml-fp32"].accuracy.top1 == rows["coreml-fp16"].accuracy.top1 == 1.0
 
 
 def test_images_need_labels_and_a_preprocessing(made, pictures, tmp_path):
