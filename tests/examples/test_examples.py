@@ -59,9 +59,8 @@ def test_the_shipped_checkpoint_is_right_on_images_it_never_saw(demo):
     rows = {row["recipe"]: row for row in json.loads(done.stdout)["artifacts"]}
     assert len(rows) == 8
     for recipe, row in rows.items():
-        if not recipe.startswith("coreml"):
-            assert row["accuracy"]["count"] == 454
-            assert row["accuracy"]["top1"] >= 0.97, recipe
+        assert row["accuracy"]["count"] == 454
+        assert row["accuracy"]["top1"] >= 0.97, recipe
 
 
 def test_ship_or_not_ships_the_smallest_that_will_do(demo, tmp_path):
