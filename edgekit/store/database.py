@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ VARIABLE = "EDGEKIT_STORE"
 """The environment's variable that names the store."""
 BUSY_S = 20.0
 """How long a writer waits for another."""
+_RETRY_S = 0.02
 _ELSEWHERE = f"name another store: --store FILE or {VARIABLE}"
 
 
@@ -62,9 +65,23 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     """Set a new SQLite connection up: wait for writers, write ahead, and reach the disk before returning."""
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={int(BUSY_S * 1000)}")
-    cursor.execute("PRAGMA journal_mode=WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Switch to write-ahead logging; while others switch the same new file SQLite refuses without waiting."""
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 _CAUSES: tuple[tuple[str, type[ResultError | UsageError], str, str], ...] = (

@@ -34,6 +34,7 @@ def desk(tmp_path_factory, board, adbd_linux):
     config = desk / "ssh_config"
     config.write_text(re.sub(r"(?m)^Host .*", "Host board", board.ssh_config.read_text()))
     path = next(filter(None, map(program, PROGRAMS)))
+    (desk / "adb").mkdir()
     with PrivateAdb(path, desk / "adb") as adb, pytest.MonkeyPatch.context() as patch:
         for name, value in {
             **adb.env,
