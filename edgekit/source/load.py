@@ -1,4 +1,4 @@
-"""Read a source: a zoo name, a .keras or .h5 file, or a SavedModel folder."""
+"""Read a source: a zoo name, a .keras, .h5 or .onnx file, or a SavedModel folder."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgekit.source.graph import Graph
 
 IMAGE_RANK = 4
+_SUFFIXES = {".keras": "keras", ".h5": "h5", ".hdf5": "h5", ".onnx": "onnx"}
+_PICKLED = (".pt2", ".pt", ".pth")
 _UNREADABLE = (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, EOFError)
 
 
@@ -35,32 +37,45 @@ class _Opened:
 
 
 def load_source(
-    spec: str, *, weights: str = "none", classes: int = 1000, resolution: int | None = None, seed: int = 0
+    spec: str,
+    *,
+    weights: str = "none",
+    classes: int = 1000,
+    resolution: int | None = None,
+    seed: int = 0,
+    input_shape: tuple[int, ...] | None = None,
 ) -> Source:
     """Read a network and trace it with a batch of 1.
 
     Args:
-        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras or .h5 file
-            or of a SavedModel folder.
+        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras, .h5 or
+            .onnx file or of a SavedModel folder.
         weights: for a zoo name, "none" (seeded), "imagenet" or a file.
         classes: for a zoo name, how many outputs.
         resolution: height and width in pixels, for a zoo name or a network whose input size is open.
         seed: for a zoo name with weights "none".
+        input_shape: for a .onnx file, the input's whole shape where more than batch and resolution is open.
 
     Returns:
-        The source, its weights finite, one float32 input and one float32 output.
+        The source, its weights finite, one float32 input in its own layout and one float32 output.
 
     Raises:
         UnknownNameError: neither a file nor a zoo name; the nearest zoo name is offered.
         UsageError: a file that can't be read or trusted, or a network that does not fit.
         MissingExtraError: TensorFlow or Keras is not installed.
-        ConversionError: the network can't be traced.
+        ConversionError: the network can't be traced, or has an operation that can't be carried over.
     """
     kind = source_kind(spec)
+    if input_shape is not None and kind != "onnx":
+        raise UsageError(f"{spec} is no .onnx file", hint="leave out --input-shape")
     if kind != "zoo" and weights != "none":
         raise UsageError(f"{spec} brings its own weights", hint="leave out --weights, or name a zoo network")
     with quiet():
         _require()
+        if kind == "onnx":
+            from edgekit.source.onnx_source import load_onnx
+
+            return load_onnx(Path(spec), resolution=resolution, input_shape=input_shape)
         if kind == "zoo":
             opened = _open_zoo(spec, weights, classes, resolution, seed)
         else:
@@ -84,7 +99,7 @@ def load_source(
 
 
 def source_kind(spec: str) -> str:
-    """Tell what a source is without reading it: "zoo", "keras", "h5" or "savedmodel".
+    """Tell what a source is without reading it: "zoo", "keras", "h5", "onnx" or "savedmodel".
 
     Raises:
         UnknownNameError: neither a path that exists nor a zoo name.
@@ -100,18 +115,27 @@ def source_kind(spec: str) -> str:
             )
         return "savedmodel"
     if path.is_file():
-        kinds = {".keras": "keras", ".h5": "h5", ".hdf5": "h5"}
-        if path.suffix.lower() not in kinds:
-            raise UsageError(
-                f"{spec} is of no kind that EdgeKit reads",
-                hint="give a .keras or .h5 file, or a SavedModel folder",
-            )
-        return kinds[path.suffix.lower()]
+        kind = _SUFFIXES.get(path.suffix.lower())
+        if kind is None:
+            raise _no_kind(spec, path.suffix.lower())
+        return kind
     if zoo.is_zoo_name(spec):
         return "zoo"
-    if path.suffix.lower() in (".keras", ".h5", ".hdf5") or "/" in spec:
+    if path.suffix.lower() in _SUFFIXES or "/" in spec:
         raise UsageError(f"there is no file {spec}", hint="check the path")
     raise UnknownNameError("source (neither a file nor a zoo name)", spec, zoo.zoo_names())
+
+
+def _no_kind(spec: str, suffix: str) -> UsageError:
+    if suffix in _PICKLED:
+        return UsageError(
+            f"{spec} is PyTorch's, and to read such a file may run code that it carries",
+            hint="load it where you trust it, then torch.onnx.export(...) or source_from_torch(...)",
+        )
+    return UsageError(
+        f"{spec} is of no kind that EdgeKit reads",
+        hint="give a .keras, .h5 or .onnx file, or a SavedModel folder",
+    )
 
 
 def _require() -> None:

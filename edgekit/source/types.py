@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy as np
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgekit.bundle import Preprocessing
     from edgekit.source.graph import Graph
 
-KINDS = ("zoo", "keras", "h5", "savedmodel")
+KINDS = ("zoo", "keras", "h5", "savedmodel", "onnx", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +25,14 @@ class Source:
         name: the zoo name or the file's name.
         kind: one of KINDS.
         graph: operations and weights, as traced, batch norm unfolded.
-        inputs: its only input, float32, NHWC where it is an image.
+        inputs: its only input, float32, in the source's own layout.
         outputs: its only output, float32.
         sha256: of operations and weights, whatever the nodes are called and whichever file they came from.
         parameters: how many trainable parameters.
         preprocessing: how an image becomes its input, where that is known.
         options: how it was asked for (weights, resolution, seed).
+        proto: of an ONNX source, the network itself with a batch of 1 and static shapes.
+        reference: gives the outputs of N inputs in the source's own runtime; None where that is TensorFlow.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Source:
     parameters: int
     preprocessing: Preprocessing | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    proto: Any = None
+    reference: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
 
     @property
     def input(self) -> TensorSpec:
@@ -62,7 +66,7 @@ class FrozenGraph:
         source: what it was made from.
         graph_def: a TensorFlow GraphDef; the input is the node "input", the output the node "output".
         function: the same as a TensorFlow ConcreteFunction.
-        reference: the unfolded graph as a ConcreteFunction: the float source that artifacts are held against.
+        reference: the unfolded graph as a ConcreteFunction.
         weights: every weight by its node's name, with the operation that consumes it.
         folded: how many multiplications and additions were folded into weights and biases.
         snr_db: how near the folded graph's outputs are to the unfolded one's, on seeded noise.
@@ -77,7 +81,7 @@ class FrozenGraph:
     snr_db: float
 
     def outputs(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the float source's outputs.
+        """Return the float source's outputs: those of its own runtime, or of the unfolded graph.
 
         Args:
             inputs: float32, N x the input's shape without its batch.
@@ -85,7 +89,8 @@ class FrozenGraph:
         Returns:
             float32, N x the output's shape without its batch.
         """
-        return run_each(self.reference, inputs)
+        own = self.source.reference
+        return run_each(self.reference, inputs) if own is None else own(inputs)
 
 
 def run_each(function: Any, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

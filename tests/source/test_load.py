@@ -71,9 +71,10 @@ def test_a_missing_file_is_no_zoo_name():
 
 
 def test_other_files_and_folders_are_refused(tmp_path):
-    (tmp_path / "net.pt").write_bytes(b"x")
-    with pytest.raises(UsageError, match="no kind that EdgeKit reads"):
-        source_kind(str(tmp_path / "net.pt"))
+    for name, said in (("net.pb", "no kind that EdgeKit reads"), ("net.pt2", "may run code that it carries")):
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(UsageError, match=said):
+            source_kind(str(tmp_path / name))
     with pytest.raises(UsageError, match=r"without saved_model\.pb"):
         source_kind(str(tmp_path))
 

@@ -1,0 +1,180 @@
+"""ONNX's operations that act element by element, on every axis alike or on one of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.source.axes import Value, arranged, plain, reshape
+from edgekit.source.onnx_node import operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgekit.source.axes import Order
+    from edgekit.source.onnx_node import Node, Operand
+
+_BINARY = {
+    "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Sum": "add", "Pow": "pow",
+    "Max": "maximum", "Min": "minimum",
+}  # fmt: skip
+_UNARY = {
+    "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt", "Neg": "negative", "Abs": "abs",
+    "Log": "math.log", "Floor": "floor", "Reciprocal": "math.reciprocal", "Softplus": "math.softplus",
+}  # fmt: skip
+_POSITIVE = frozenset({"Sigmoid", "Exp", "Sqrt", "Abs", "Softplus"})
+_SIX = 6.0
+
+
+@operation("Identity", "Dropout")
+def _same(node: Node) -> list[Value]:
+    if node.op == "Dropout" and node.outputs > 1:
+        import tensorflow as tf
+
+        value = node.value()
+        return [value, value.holding(tf.ones_like(value.tensor, tf.bool))]
+    return [node.value()]
+
+
+@operation(*_UNARY)
+def _unary(node: Node) -> Value:
+    value = node.value()
+    return value.holding(_named(_UNARY[node.op])(value.tensor), nonnegative=node.op in _POSITIVE)
+
+
+@operation(*_BINARY)
+def _binary(node: Node) -> Value:
+    if node.attributes.get("broadcast") and "axis" in node.attributes:
+        raise node.refusal("broadcasts along an axis, which ONNX gave up in 2017", "export it anew")
+    call = _named(_BINARY[node.op])
+    present = [o for o in node.operands if o is not None]
+    order = _common(present)
+    result = functools.reduce(call, (_spread(operand, order) for operand in present))
+    floors = [_nonnegative(o) for o in present]
+    every = node.op in ("Add", "Sum", "Mul", "Min", "Div") and all(floors)
+    return Value(tensor=result, order=order, nonnegative=every or (node.op == "Max" and any(floors)))
+
+
+@operation("Relu")
+def _relu(node: Node) -> Value:
+    import tensorflow as tf
+
+    value = node.value()
+    return value.holding(tf.nn.relu(value.tensor), nonnegative=True)
+
+
+@operation("Clip")
+def _clip(node: Node) -> Value:
+    import tensorflow as tf
+
+    value, (low, high) = node.value(), (_bound(node, 1, "min"), _bound(node, 2, "max"))
+    if low == 0.0 and high in (_SIX, math.inf):
+        call = tf.nn.relu6 if high == _SIX else tf.nn.relu
+        return value.holding(call(value.tensor), nonnegative=True)
+    tensor = value.tensor if low == -math.inf else tf.maximum(value.tensor, low)
+    return value.holding(tensor if high == math.inf else tf.minimum(tensor, high), nonnegative=low >= 0)
+
+
+@operation("LeakyRelu", "Elu", "Gelu")
+def _bent(node: Node) -> Value:
+    import tensorflow as tf
+
+    value = node.value()
+    if node.op == "Gelu":
+        return value.holding(tf.nn.gelu(value.tensor, approximate=node.text("approximate", "none") == "tanh"))
+    alpha = float(node.attributes.get("alpha", 0.01 if node.op == "LeakyRelu" else 1.0))
+    if node.op == "LeakyRelu":
+        return value.holding(tf.nn.leaky_relu(value.tensor, alpha))
+    if alpha != 1.0:
+        raise node.refusal(f"has alpha {alpha:g}; TensorFlow's is 1")
+    return value.holding(tf.nn.elu(value.tensor))
+
+
+@operation("PRelu")
+def _prelu(node: Node) -> Value:
+    import tensorflow as tf
+
+    value, slope = node.value(), node.fixed(1, "a slope")
+    below = tf.nn.relu(-value.tensor) * -_spread(slope, value.order)
+    return value.holding(tf.nn.relu(value.tensor) + below)
+
+
+@operation("HardSigmoid", "HardSwish")
+def _hard(node: Node) -> Value:
+    """Written with relu6, as TFLite's converter knows them."""
+    import tensorflow as tf
+
+    value = node.value()
+    alpha, beta = float(node.attributes.get("alpha", 0.2)), float(node.attributes.get("beta", 0.5))
+    if node.op == "HardSwish":
+        return value.holding(value.tensor * (tf.nn.relu6(value.tensor + 3.0) * (1.0 / 6.0)))
+    if math.isclose(alpha, 1 / 6, rel_tol=1e-5) and beta == 1 / 2:
+        return value.holding(tf.nn.relu6(value.tensor + 3.0) * (1.0 / 6.0), nonnegative=True)
+    raised = value.tensor * alpha + beta
+    return value.holding(tf.minimum(tf.nn.relu(raised), 1.0), nonnegative=True)
+
+
+@operation("Softmax", "LogSoftmax")
+def _softmax(node: Node) -> Value:
+    import tensorflow as tf
+
+    value = node.value()
+    axis = int(node.attributes.get("axis", 1 if node.opset < 13 else -1)) % value.rank  # noqa: PLR2004
+    call = tf.nn.softmax if node.op == "Softmax" else tf.nn.log_softmax
+    shape = value.shape
+    if node.opset < 13 and any(n != 1 for n in shape[axis + 1 :]):  # noqa: PLR2004 - it took all axes from there
+        flat = reshape(value, (math.prod(shape[:axis]), math.prod(shape[axis:])))
+        rows = Value(tensor=call(arranged(flat, plain(2)), axis=1), order=plain(2), nonnegative=True)
+        return reshape(rows, shape)
+    return value.holding(call(value.tensor, axis=value.stored(axis)), nonnegative=node.op == "Softmax")
+
+
+@operation("Cast")
+def _cast(node: Node) -> Value:
+    import tensorflow as tf
+    from onnx import helper
+
+    value = node.value()
+    kind = tf.as_dtype(helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+    if kind == value.tensor.dtype:
+        return value
+    return value.holding(tf.cast(value.tensor, kind), nonnegative=value.nonnegative)
+
+
+def _named(path: str) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    found: Callable[..., Any] = functools.reduce(getattr, path.split("."), tf)
+    return found
+
+
+def _bound(node: Node, index: int, key: str) -> float:
+    if key in node.attributes:
+        return float(node.attributes[key])
+    ends = -math.inf if key == "min" else math.inf
+    found = float(node.fixed(index, f"a {key}imum").reshape(())) if node.has(index) else ends
+    return ends if abs(found) >= np.finfo(np.float32).max else found
+
+
+def _common(operands: list[Operand]) -> Order:
+    """Return the order of the flowing operand with the most axes, with axes in front where one needs them."""
+    rank = max(len(o.shape) for o in operands)
+    best = max((o for o in operands if isinstance(o, Value)), key=lambda v: (v.rank, math.prod(v.shape)))
+    missing = rank - best.rank
+    return (*range(missing), *(axis + missing for axis in best.order))
+
+
+def _spread(operand: Operand, order: Order) -> Any:
+    """Return an operand with as many axes as `order`, in that order, ready to be broadcast."""
+    shape = (*[1] * (len(order) - len(operand.shape)), *operand.shape)
+    if isinstance(operand, Value):
+        return arranged(operand if len(shape) == operand.rank else reshape(operand, shape), order)
+    turned = np.transpose(operand.reshape(shape), order)
+    return turned.reshape(-1) if turned.ndim and turned.size == turned.shape[-1] else turned
+
+
+def _nonnegative(operand: Operand) -> bool:
+    return operand.nonnegative if isinstance(operand, Value) else bool(np.all(operand >= 0))
