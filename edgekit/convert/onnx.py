@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
+from edgekit.convert.onnx_given import given, opset_of
 from edgekit.convert.onnx_tools import observe, session, tidy_names
 from edgekit.errors import ConversionError, MissingExtraError
 
@@ -38,7 +39,7 @@ class OnnxConverter:
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .onnx file."""
         proto = work.once("onnx", lambda: _float_proto(work))
-        provenance = {"opset": str(OPSET)}
+        provenance = {"opset": str(opset_of(proto))}
         if precision == "fp16":
             proto = _half(proto)
         elif precision == "int8":
@@ -89,6 +90,8 @@ def _samples(work: Work) -> np.ndarray[Any, Any]:
 
 
 def _float_proto(work: Work) -> Any:
+    if work.frozen.source.proto is not None:
+        return given(work.frozen.source)
     try:
         import onnx
         import tf2onnx
