@@ -8,6 +8,7 @@ import numpy as np
 
 from edgekit.convert.mil_ops import Given, evaluates
 from edgekit.convert.mil_ops_conv import margins, padded, taps
+from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,8 @@ class _Window:
         count = (-(-room // step) if ceil else room // step) + 1
         if ceil and before + after > 0 and (count - 1) * step >= size + before:
             count -= 1
+        if (count - 1) * step >= size + before + after:
+            raise ConversionError("its last window lies outside its input, where no result is documented")
         self.sizes.append(count)
         self.over += [0, max(0, (count - 1) * step + kernel - (size + before + after))]
 

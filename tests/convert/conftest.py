@@ -93,3 +93,24 @@ def made(source, calibration, tmp_path_factory):
     )
     assert not result.failed
     return result
+
+
+@pytest.fixture(scope="session")
+def mil():
+    """Evaluate one operation of an ML program: `mil("relu", x=...)`; lists of numbers become arrays."""
+    from edgekit.convert.mil_ops import Given, operations
+
+    def evaluate(name, **inputs):
+        given = {
+            key: value if isinstance(value, str) or key == "values" else np.asarray(value)
+            for key, value in inputs.items()
+            if value is not None
+        }
+        return operations()[name].evaluate(Given(given))
+
+    return evaluate
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(3)
