@@ -6,6 +6,7 @@ BUNDLE/
   golden/inputs.npy      float32, N x the source's input shape without its batch
   golden/outputs.npy     float32, N x outputs, as the float source computed them
   labels.txt             one a line, where the source has labels
+  calibration.json       activation ranges, where a recipe needed them: see edgekit.convert.ranges
 """
 
 from __future__ import annotations
@@ -161,6 +162,9 @@ class Bundle:
             _hold(self.path_of(artifact), artifact.sha256, f"artifact {artifact.recipe}")
         _hold(self.root / self.golden.inputs, self.golden.inputs_sha256, "golden inputs")
         _hold(self.root / self.golden.outputs, self.golden.outputs_sha256, "golden outputs")
+        if "calibration_record" in self.provenance:
+            record = _inside(self.root, self.provenance["calibration_record"])
+            _hold(record, self.provenance.get("calibration_record_sha256", ""), "calibration record")
 
     def save(self) -> None:
         """Write `bundle.json`: whole, or not at all."""
@@ -236,7 +240,8 @@ def _hold(path: Path, sha256: str, what: str) -> None:
         )
 
 
-def _inside(root: Path, relative: str) -> None:
+def _inside(root: Path, relative: str) -> Path:
     resolved = (root / relative).resolve()
     if not resolved.is_relative_to(root.resolve()):
         raise UsageError(f"{root}/{MANIFEST} names a path outside the bundle: {relative!r}")
+    return root / relative

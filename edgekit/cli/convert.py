@@ -42,6 +42,10 @@ def add_commands(commands: Any) -> None:
         help="folder of images, .npy or .npz: representative inputs, needed by int8",
     )  # fmt: skip
     parser.add_argument("--calibrate-limit", type=int, default=200, metavar="N", help="use N of them at most")
+    parser.add_argument(
+        "--calibration-method", default="minmax", metavar="NAME",
+        help="how ranges are found: minmax (default), moving-average, percentile, mse or entropy",
+    )  # fmt: skip
     parser.add_argument("--preprocess", metavar="NAME", help="how images become inputs: see README")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the classes' names, one a line")
     parser.add_argument(
@@ -54,6 +58,7 @@ def convert(args: Namespace) -> int:
     from edgekit import convert as engine
     from edgekit.source import load_source
 
+    engine.known_method(args.calibration_method)
     recipes, left_out = engine.wanted(args.recipe, target=args.target, calibrated=args.calibrate is not None)
     with Progress(quiet=args.json) as progress:
         progress.step(f"reading {args.source}")
@@ -78,6 +83,7 @@ def convert(args: Namespace) -> int:
             calibration=calibration,
             labels=engine.read_labels(args.labels) if args.labels else None,
             preprocessing=preprocessing,
+            calibration_method=args.calibration_method,
             on_step=steps_shown(progress, finished="convert"),
         )
     _print(result, left_out, as_json=args.json)
@@ -92,6 +98,8 @@ def _print(result: ConvertResult, left_out: tuple[str, ...], *, as_json: bool) -
             _print_table(result.bundle)
         if left_out:
             say(f"left out: {', '.join(left_out)} (int8 needs representative inputs: --calibrate DATA)")
+    for warning in result.warnings:
+        say(f"edgekit: warning: {warning}")
     for failure in result.failed:
         say(f"edgekit: {failure.recipe}: {failure.error}")
 

@@ -90,7 +90,7 @@ def steps_shown(progress: Progress, *, finished: str = "") -> Callable[[Any], No
 
     def show(step: Any) -> None:
         if step.seconds is None:
-            progress.step(str(step))
+            progress.step(str(step), done=step.done, total=step.total or None)
         elif step.phase == finished:
             progress.note(str(step))
 

@@ -11,16 +11,20 @@ from __future__ import annotations
 from edgekit.convert.base import CONVERTERS, Converter, Made, Step, Work
 from edgekit.convert.calibrate import CalibrationData, from_array, read_data
 from edgekit.convert.images import read_labels
+from edgekit.convert.methods import METHODS, known_method
 from edgekit.convert.pipeline import convert
 from edgekit.convert.preprocess import PRESETS, preprocessing_of, preprocessing_preset
+from edgekit.convert.ranges import CalibrationRecord
 from edgekit.convert.results import Accuracy, ConvertResult, Failure, Verification
 from edgekit.convert.wanted import wanted
 
 __all__ = [
     "CONVERTERS",
+    "METHODS",
     "PRESETS",
     "Accuracy",
     "CalibrationData",
+    "CalibrationRecord",
     "ConvertResult",
     "Converter",
     "Failure",
@@ -30,6 +34,7 @@ __all__ = [
     "Work",
     "convert",
     "from_array",
+    "known_method",
     "preprocessing_of",
     "preprocessing_preset",
     "read_data",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgekit.errors import UnknownNameError
+from edgekit.errors import ConversionError, UnknownNameError
 from edgekit.plugins import Registry
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import TensorSpec
     from edgekit.convert.calibrate import CalibrationData
+    from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import FrozenGraph
 
 
@@ -26,12 +27,36 @@ class Work:
     Attributes:
         frozen: the frozen graph.
         calibration: representative inputs, or None.
+        record: the activation ranges of the float graph over them; None where no recipe needs any.
         shared: what was made once and is used again (the float .tflite, activation ranges), by name.
     """
 
     frozen: FrozenGraph
     calibration: CalibrationData | None = None
+    record: CalibrationRecord | None = None
     shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> CalibrationRecord:
+        """The calibration record.
+
+        Raises:
+            ConversionError: nothing was calibrated.
+        """
+        if self.record is None:
+            raise ConversionError("this precision needs calibration data")
+        return self.record
+
+    @property
+    def samples(self) -> np.ndarray[Any, Any]:
+        """The calibration inputs, float32, N x the input's shape without its batch.
+
+        Raises:
+            ConversionError: there are none.
+        """
+        if self.calibration is None:
+            raise ConversionError("this precision needs calibration data")
+        return self.calibration.inputs
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what `make` returned the first time it was asked for under this name."""
@@ -111,13 +136,17 @@ class Step:
 
     Attributes:
         recipe: the recipe at work, or "" for what all share.
-        phase: "freeze", "golden", "convert", "prove", "write", "verify" or "accuracy".
-        seconds: how long the phase took; None when it begins.
+        phase: "freeze", "golden", "calibrate", "convert", "prove", "write", "verify" or "accuracy".
+        seconds: how long the phase took; None when it begins or is under way.
+        done: how many inputs of a phase that is under way are done.
+        total: how many there are; 0 where nobody counts.
     """
 
     recipe: str
     phase: str
     seconds: float | None = None
+    done: int = 0
+    total: int = 0
 
     def __str__(self) -> str:
         took = "" if self.seconds is None else f" ({self.seconds:.1f} s)"

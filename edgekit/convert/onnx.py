@@ -5,24 +5,22 @@ The source's layout is kept: an NHWC input stays NHWC.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
 from edgekit.convert.onnx_given import given, opset_of
-from edgekit.convert.onnx_tools import observe, session, tidy_names
+from edgekit.convert.onnx_quantize import LINEAR, quantized
+from edgekit.convert.onnx_tools import session, tidy_names
 from edgekit.errors import ConversionError, MissingExtraError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
 
-    from edgekit.convert.ranges import Ranges
+    import numpy as np
 
 OPSET = 17
 """The newest that every runtime of the last three years reads, and enough for these networks."""
-HALF_MAX = 65504.0
 _DTYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
 
 
@@ -40,13 +38,9 @@ class OnnxConverter:
         """Write a .onnx file."""
         proto = work.once("onnx", lambda: _float_proto(work))
         provenance = {"opset": str(opset_of(proto))}
-        if precision == "fp16":
-            proto = _half(proto)
-        elif precision == "int8":
-            ready = work.once("onnx ready", lambda: _ready(proto))
-            ranges = work.once("onnx ranges", lambda: observe(ready, _samples(work)))
-            proto = _integer(ready, ranges)
-            provenance["quantizer"] = "onnxruntime QDQ int8, per channel, min/max"
+        if precision != "fp32":
+            proto, found = quantized(proto, precision, work)
+            provenance |= found
         path.write_bytes(proto.SerializeToString(deterministic=True))
         source = work.frozen.source
         return Made(
@@ -67,26 +61,20 @@ class OnnxConverter:
         """Refuse an int8 file whose convolutions or dense layers still read floats."""
         import onnx
 
-        if precision == "int8":
+        if precision in ("int8", "w8u8"):
             graph = onnx.load_model_from_string(path.read_bytes()).graph
             makers = {out: node.op_type for node in graph.node for out in node.output}
             for node in graph.node:
-                heavy = node.op_type in ("Conv", "Gemm", "MatMul")
+                heavy = node.op_type in LINEAR
                 if heavy and any(makers.get(i) != "DequantizeLinear" for i in node.input[:2]):
                     raise ConversionError(
-                        f"onnx-int8 of {work.frozen.source.name} is not quantized throughout: "
+                        f"onnx-{precision} of {work.frozen.source.name} is not quantized throughout: "
                         f"{node.name} reads floats"
                     )
         return "run on the host (ONNX Runtime)"
 
 
 CONVERTER = OnnxConverter()
-
-
-def _samples(work: Work) -> np.ndarray[Any, Any]:
-    if work.calibration is None:
-        raise ConversionError("int8 needs calibration data")
-    return work.calibration.inputs
 
 
 def _float_proto(work: Work) -> Any:
@@ -118,76 +106,6 @@ def _inexpressible(work: Work, reason: str) -> ConversionError:
         hint="replace the operation by a standard one",
         evidence=reason,
     )
-
-
-def _half(proto: Any) -> Any:
-    """Return the network in 16 bits between its float32 input and output.
-
-    Raises:
-        ConversionError: a weight is beyond what 16 bits hold.
-    """
-    import numpy as np
-    from onnx import numpy_helper
-    from onnxruntime.transformers import float16
-
-    for tensor in proto.graph.initializer:
-        largest = float(np.max(np.abs(numpy_helper.to_array(tensor)), initial=0.0))
-        if tensor.data_type == 1 and largest > HALF_MAX:
-            raise ConversionError(
-                f"the weight {tensor.name} reaches {largest:.3g}, 16-bit floats end at {HALF_MAX:g}",
-                hint="use onnx-fp32, or train with weight decay",
-            )
-    copy = type(proto)()
-    copy.CopyFrom(proto)
-    return float16.convert_float_to_float16(copy, keep_io_types=True)
-
-
-def _ready(proto: Any) -> Any:
-    """Return the float network as the quantizer wants it: shapes inferred, pads and constants folded."""
-    import onnx
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "ready.onnx"
-        options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        ready = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(path.read_bytes()))
-    tidy_names(ready, {})
-    return ready
-
-
-def _integer(ready: Any, ranges: Ranges) -> Any:
-    import numpy as np
-    from onnxruntime.quantization import CalibrationMethod, QuantType
-    from onnxruntime.quantization.calibrate import TensorsData
-    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-    from onnxruntime.quantization.registry import QDQRegistry
-
-    measured = {n: (np.float32(low), np.float32(high)) for n, (low, high) in ranges.pairs().items()}
-    copy = type(ready)()
-    copy.CopyFrom(ready)
-    quantizer = QDQQuantizer(
-        copy,
-        per_channel=True,
-        reduce_range=False,
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, measured),
-        nodes_to_quantize=[],
-        nodes_to_exclude=[],
-        op_types_to_quantize=sorted(QDQRegistry),
-        extra_options={},
-    )
-    try:
-        quantizer.quantize_model()
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise ConversionError(
-            f"onnxruntime's quantizer failed ({str(error)[:200]})", evidence=str(error)
-        ) from error
-    return quantizer.model.model
 
 
 def _spec(value: Any, layout: str) -> TensorSpec:

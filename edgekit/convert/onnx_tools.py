@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.ranges import Ranges
 from edgekit.errors import ConversionError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     import numpy as np
 
 THREADS = 2
 _COUNTER = re.compile(r"__\d+")
 _FLOAT = 1
-_LOW, _HIGH = "edgekit_low:", "edgekit_high:"
 
 
 def session(content: bytes) -> Any:
@@ -50,26 +51,37 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def observe(proto: Any, samples: np.ndarray[Any, Any]) -> Ranges:
-    """Run a float network over samples; return each float tensor's range, reduced inside the graph."""
+def observe(
+    proto: Any, samples: np.ndarray[Any, Any], wanted: Collection[str] | None = None
+) -> Iterator[dict[str, tuple[int, float, float, float]]]:
+    """Run a float network; yield what each float tensor held, input by input, reduced inside the graph.
+
+    Args:
+        proto: the network.
+        samples: inputs, N x the input's shape without its batch.
+        wanted: only these tensors.
+
+    Yields:
+        (elements, smallest, largest, mean) by tensor.
+    """
     from onnx import helper, shape_inference
 
     augmented = shape_inference.infer_shapes(proto)
     graph = augmented.graph
-    kinds = {v.name: v.type.tensor_type.elem_type for v in (*graph.value_info, *graph.input, *graph.output)}
-    names = [n for n in (*_made(graph), graph.input[0].name) if kinds.get(n) == _FLOAT]
+    values = {v.name: v.type.tensor_type for v in (*graph.value_info, *graph.input, *graph.output)}
+    sizes = {name: math.prod(d.dim_value for d in v.shape.dim) for name, v in values.items()}
+    names = [n for n in (graph.input[0].name, *_made(graph)) if n in values and values[n].elem_type == _FLOAT]
+    names = [n for n in names if wanted is None or n in wanted]
+    asked = []
     for name in names:
-        for op, prefix in (("ReduceMin", _LOW), ("ReduceMax", _HIGH)):
-            graph.node.append(helper.make_node(op, [name], [prefix + name], keepdims=0))
-            graph.output.append(helper.make_tensor_value_info(prefix + name, _FLOAT, []))
+        for op in ("ReduceMin", "ReduceMax", "ReduceMean"):
+            asked.append(f"edgekit_{op}:{name}")
+            graph.node.append(helper.make_node(op, [name], asked[-1:], keepdims=0))
+            graph.output.append(helper.make_tensor_value_info(asked[-1], _FLOAT, []))
     ready = session(augmented.SerializeToString())
-    wanted = [prefix + name for name in names for prefix in (_LOW, _HIGH)]
-    ranges = Ranges()
     for row in samples:
-        values = ready.run(wanted, {graph.input[0].name: row[None]})
-        for index, name in enumerate(names):
-            ranges.see(name, float(values[2 * index]), float(values[2 * index + 1]))
-    return ranges
+        held = [float(v) for v in ready.run(asked, {graph.input[0].name: row[None]})]
+        yield {n: (sizes[n], *held[3 * i : 3 * i + 3]) for i, n in enumerate(names)}
 
 
 def _made(graph: Any) -> list[str]:

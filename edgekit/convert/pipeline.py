@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import shutil
 import time
 from dataclasses import dataclass, field
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from edgekit._version import __version__
 from edgekit.artifact import Artifact, digest
 from edgekit.convert.base import CONVERTERS, Step, Work, versions
+from edgekit.convert.methods import DEFAULT_METHOD, known_method
+from edgekit.convert.observe import calibrate
 from edgekit.convert.parity import check
 from edgekit.convert.preprocess import noise
+from edgekit.convert.ranges import RECORD
 from edgekit.convert.results import ConvertResult, Failure
 from edgekit.convert.writing import ARTIFACTS, BundleWriter, existing
 from edgekit.errors import ConversionError, UsageError
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from edgekit.bundle import Bundle, Preprocessing
     from edgekit.convert.base import Converter
     from edgekit.convert.calibrate import CalibrationData
+    from edgekit.convert.ranges import CalibrationRecord
     from edgekit.recipe import Recipe
     from edgekit.source import FrozenGraph, Source
 
@@ -57,6 +62,10 @@ class _Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + took
         self._say(Step(recipe=recipe, phase=phase, seconds=took))
 
+    def count(self, done: int, total: int) -> None:
+        """Tell how many calibration inputs are done."""
+        self._say(Step(recipe="", phase="calibrate", done=done, total=total))
+
     def _say(self, step: Step) -> None:
         if self.tell is not None:
             self.tell(step)
@@ -70,6 +79,7 @@ def convert(
     calibration: CalibrationData | None = None,
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
+    calibration_method: str = DEFAULT_METHOD,
     on_step: Callable[[Step], None] | None = None,
 ) -> ConvertResult:
     """Convert a source to artifacts, prove each against the float source, and keep those that pass.
@@ -84,7 +94,8 @@ def convert(
         calibration: representative inputs, from `read_data`; int8 needs them.
         labels: the classes' names, as many as the source has outputs.
         preprocessing: how an image becomes an input; the source's own when left out.
-        on_step: called when a phase begins and ends.
+        calibration_method: how ranges are found: one of `methods.METHODS`.
+        on_step: called when a phase begins and ends, and with each calibration input.
 
     Returns:
         The bundle and the recipes that failed.
@@ -94,6 +105,7 @@ def convert(
         ConversionError: the source can't be frozen.
     """
     preprocessing = preprocessing or source.preprocessing
+    known_method(calibration_method)
     _refuse(source, recipes, calibration=calibration, labels=labels)
     before = _before(source, out, preprocessing)
     clock = _Clock(on_step)
@@ -102,6 +114,7 @@ def convert(
             frozen = freeze(source)
         with clock.step("", "golden"):
             golden = _golden(frozen, before, calibration, preprocessing)
+        record = _record(frozen, recipes, calibration, calibration_method, clock)
         failed: list[Failure] = []
         before = _reproved(before, golden, {r.name for r in recipes}, failed)
         writer = BundleWriter(
@@ -111,9 +124,10 @@ def convert(
             golden=golden,
             preprocessing=preprocessing,
             labels=labels,
-            provenance=_provenance(frozen, calibration),
+            provenance=_provenance(frozen, calibration, record),
+            record=record,
         )
-        work = Work(frozen=frozen, calibration=calibration)
+        work = Work(frozen=frozen, calibration=calibration, record=record)
         try:
             for recipe in recipes:
                 try:
@@ -122,7 +136,26 @@ def convert(
                     failed.append(Failure(recipe=recipe.name, error=error))
         finally:
             writer.close()
-    return ConvertResult(bundle=writer.bundle, failed=tuple(failed), seconds=clock.seconds)
+    return ConvertResult(
+        bundle=writer.bundle,
+        failed=tuple(failed),
+        seconds=clock.seconds,
+        warnings=() if record is None else record.warnings(),
+    )
+
+
+def _record(
+    frozen: FrozenGraph,
+    recipes: Sequence[Recipe],
+    calibration: CalibrationData | None,
+    method: str,
+    clock: _Clock,
+) -> CalibrationRecord | None:
+    """Calibrate once, where a recipe needs it."""
+    if calibration is None or not any(recipe.needs_calibration for recipe in recipes):
+        return None
+    with clock.step("", "calibrate"):
+        return calibrate(frozen, calibration, method, tell=clock.count)
 
 
 def _refuse(
@@ -247,10 +280,14 @@ def _of_artifact(converter: Converter, work: Work, found: Any, note: str) -> dic
     if work.calibration is not None:
         provenance["calibration_sha256"] = work.calibration.sha256
         provenance["calibration_count"] = str(work.calibration.count)
+    if work.record is not None:
+        provenance["calibration_method"] = work.record.method
     return provenance
 
 
-def _provenance(frozen: FrozenGraph, calibration: CalibrationData | None) -> dict[str, str]:
+def _provenance(
+    frozen: FrozenGraph, calibration: CalibrationData | None, record: CalibrationRecord | None
+) -> dict[str, str]:
     found = {
         "edgekit": __version__,
         "batch_norm_folded": str(frozen.folded),
@@ -261,4 +298,8 @@ def _provenance(frozen: FrozenGraph, calibration: CalibrationData | None) -> dic
         found["calibration"] = calibration.origin
         found["calibration_sha256"] = calibration.sha256
         found["calibration_count"] = str(calibration.count)
+    if record is not None:
+        found["calibration_method"] = record.method
+        found["calibration_record"] = RECORD
+        found["calibration_record_sha256"] = hashlib.sha256(record.to_json()).hexdigest()
     return found

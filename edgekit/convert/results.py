@@ -33,12 +33,15 @@ class ConvertResult:
     Attributes:
         bundle: the bundle as it is now; None when every recipe failed and there was none before.
         failed: the recipes that failed, in order.
-        seconds: how long each recipe took, proof included, by name; "freeze" and "golden" are shared by all.
+        seconds: how long each recipe took, proof included, by name; "freeze", "golden" and "calibrate" are
+            shared by all.
+        warnings: what is doubtful about the calibration data, a sentence each.
     """
 
     bundle: Bundle | None
     failed: tuple[Failure, ...]
     seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON's types."""
@@ -50,6 +53,7 @@ class ConvertResult:
             "artifacts": [{key: a.to_json()[key] for key in keys} for a in artifacts],
             "failed": [{"recipe": f.recipe, "error": str(f.error)} for f in self.failed],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "warnings": list(self.warnings),
         }
 
 

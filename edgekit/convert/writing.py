@@ -10,6 +10,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import MANIFEST, Bundle, Golden, SourceRecord, write_atomic
+from edgekit.convert.ranges import RECORD
 from edgekit.errors import UsageError
 from edgekit.recipe import recipe_names
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bundle import Preprocessing
+    from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import Source
 
 ARTIFACTS, GOLDEN, LABELS = "artifacts", "golden", "labels.txt"
@@ -63,6 +65,7 @@ class BundleWriter:
         preprocessing: how an image becomes an input, or None.
         labels: the classes' names, or None.
         provenance: of the bundle.
+        record: the calibration record, written beside the artifacts; or None.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class BundleWriter:
         preprocessing: Preprocessing | None,
         labels: Sequence[str] | None,
         provenance: Mapping[str, str],
+        record: CalibrationRecord | None = None,
     ) -> None:
         self.out = out
         self.bundle = before
@@ -83,6 +87,7 @@ class BundleWriter:
         self._preprocessing = preprocessing
         self._labels = labels
         self._provenance = provenance
+        self._record = record
         self._opened = False
 
     def workplace(self) -> Path:
@@ -125,6 +130,8 @@ class BundleWriter:
         if self._labels is not None:
             labels = LABELS
             write_atomic(self.out / LABELS, ("\n".join(self._labels) + "\n").encode())
+        if self._record is not None:
+            write_atomic(self.out / RECORD, self._record.to_json())
         bundle = Bundle(
             root=self.out,
             source=_record(self._source),

@@ -22,7 +22,13 @@ def test_the_bundle_has_everything_and_nothing_else(made):
     bundle = Bundle.load(made.bundle.root)
     bundle.check()
     outside = [f for f in files(bundle.root) if not f.startswith("artifacts/")]
-    assert outside == ["bundle.json", "golden/inputs.npy", "golden/outputs.npy", "labels.txt"]
+    assert outside == [
+        "bundle.json",
+        "calibration.json",
+        "golden/inputs.npy",
+        "golden/outputs.npy",
+        "labels.txt",
+    ]
     assert {f.split("/")[1] for f in files(bundle.root / "artifacts") if "/" in f} == {
         "Data",
         "Manifest.json",

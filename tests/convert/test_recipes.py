@@ -102,7 +102,7 @@ def test_a_failure_leaves_no_file(recipe, source, calibration, tmp_path, monkeyp
 
 
 def test_all_int8_tensors_of_tflite_are_integers(made):
-    from edgekit.convert.tflite import float_tensors, open_interpreter
+    from edgekit.convert.tflite_run import float_tensors, open_interpreter
 
     content = made.bundle.path_of(made.bundle.artifact("tflite-int8")).read_bytes()
     assert float_tensors(content) == []

@@ -1,0 +1,190 @@
+"""Quantize a float .onnx by onnxruntime's tools, with ranges from the calibration record."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekit.convert.matching import Print, ranges_for
+from edgekit.convert.onnx_tools import observe, tidy_names
+from edgekit.convert.ranges import grid
+from edgekit.errors import ConversionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgekit.convert.base import Work
+    from edgekit.convert.ranges import Grid
+
+HALF_MAX = 65504.0
+LINEAR = ("Conv", "Gemm", "MatMul")
+QUANTIZED = (
+    *LINEAR, "Add", "AveragePool", "Clip", "Concat", "Flatten", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
+    "Resize", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+)  # fmt: skip
+"""What is computed in 8 bits. Softmax and global averages are not: often they make the output, which is
+handed over as floats, and 255 steps can't tell many classes apart (93.5 instead of 96.8 % agreement on
+SqueezeNet 1.1)."""
+
+
+def quantized(proto: Any, precision: str, work: Work) -> tuple[Any, dict[str, str]]:
+    """Return a float network in another precision, and what made it.
+
+    Args:
+        proto: the float network.
+        precision: "fp16", "int8", "w8u8" or "dyn8".
+        work: with the calibration record, for "int8" and "w8u8".
+
+    Raises:
+        ConversionError: the quantizer failed, or a weight is beyond what 16 bits hold.
+    """
+    if precision == "fp16":
+        return _half(proto), {}
+    ready = work.once("onnx ready", lambda: _ready(proto))
+    if precision == "dyn8":
+        return _dynamic(ready), {"quantizer": "onnxruntime dynamic, 8-bit weights"}
+    grids, lacking = work.once("onnx grids", lambda: _grids(ready, work))
+    signed = precision == "int8"
+    found = {"quantizer": f"onnxruntime QDQ {precision}, per channel, {work.recorded.method}"}
+    if lacking:
+        found["measured_apart"] = ", ".join(lacking)
+    return _static(ready, grids, signed=signed), found
+
+
+def _half(proto: Any) -> Any:
+    """Return the network in 16 bits between its float32 input and output.
+
+    Raises:
+        ConversionError: a weight is beyond what 16 bits hold.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+    from onnxruntime.transformers import float16
+
+    for tensor in proto.graph.initializer:
+        largest = float(np.max(np.abs(numpy_helper.to_array(tensor)), initial=0.0))
+        if tensor.data_type == 1 and largest > HALF_MAX:
+            raise ConversionError(
+                f"the weight {tensor.name} reaches {largest:.3g}, 16-bit floats end at {HALF_MAX:g}",
+                hint="use onnx-fp32, or train with weight decay",
+            )
+    return float16.convert_float_to_float16(_copy(proto), keep_io_types=True)
+
+
+def _ready(proto: Any) -> Any:
+    """Return the float network as the quantizer wants it: shapes inferred, pads and constants folded."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ready.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        ready = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(path.read_bytes()))
+    tidy_names(ready, {})
+    return ready
+
+
+def _grids(ready: Any, work: Work) -> tuple[dict[str, Grid], tuple[str, ...]]:
+    prints = work.recorded.prints
+    samples = () if prints is None else prints.inputs
+    ranges, lacking = ranges_for(
+        work.recorded, _prints(ready, samples), lambda names: _extremes(ready, names, work.samples)
+    )
+    return {name: grid(*pair) for name, pair in ranges.items()}, lacking
+
+
+def _prints(ready: Any, samples: Any) -> dict[str, Print]:
+    """Run the first inputs and return what each float tensor held."""
+    import numpy as np
+
+    rows = list(observe(ready, samples))
+    return {
+        name: Print(size=size, values=np.array([row[name][1:] for row in rows]))
+        for name, (size, *_) in rows[0].items()
+    }
+
+
+def _extremes(ready: Any, names: list[str], samples: Any) -> Iterator[dict[str, tuple[float, float]]]:
+    for held in observe(ready, samples, names):
+        yield {name: (low, high) for name, (_, low, high, _) in held.items()}
+
+
+def _static(ready: Any, grids: dict[str, Grid], *, signed: bool) -> Any:
+    """Put a quantization and its inverse around every operation, with these grids."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+    from onnxruntime.quantization.calibrate import TensorsData
+    from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+    stored, offset = (np.int8, 0) if signed else (np.uint8, 128)
+    activations = QuantType.QInt8 if signed else QuantType.QUInt8
+    overrides = {
+        name: [
+            {
+                "scale": np.array(g.scale, np.float32),
+                "zero_point": np.array(g.zero_point + offset, stored),
+                "quant_type": activations,
+            }
+        ]
+        for name, g in grids.items()
+    }
+    quantizer = QDQQuantizer(
+        _copy(ready),
+        per_channel=True,
+        reduce_range=False,
+        weight_qType=QuantType.QInt8,
+        activation_qType=activations,
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax,
+            {name: (np.float32(g.low), np.float32(g.high)) for name, g in grids.items()},
+        ),
+        nodes_to_quantize=[],
+        nodes_to_exclude=[],
+        op_types_to_quantize=list(QUANTIZED),
+        extra_options={"TensorQuantOverrides": overrides},
+    )
+    return _run(quantizer)
+
+
+def _dynamic(ready: Any) -> Any:
+    """Store the weights in 8 bits; activations are quantized as they come."""
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+    from onnxruntime.quantization.quant_utils import QuantizationMode
+
+    quantizer = ONNXQuantizer(
+        _copy(ready),
+        True,
+        False,
+        QuantizationMode.IntegerOps,
+        False,
+        QuantType.QInt8,
+        QuantType.QUInt8,
+        None,
+        [],
+        [],
+        ["Conv", "MatMul"],
+        {"MatMulConstBOnly": True},
+    )
+    return _run(quantizer)
+
+
+def _copy(proto: Any) -> Any:
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _run(quantizer: Any) -> Any:
+    try:
+        quantizer.quantize_model()
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise ConversionError(
+            f"onnxruntime's quantizer failed ({str(error)[:200]})", evidence=str(error)
+        ) from error
+    return quantizer.model.model
