@@ -54,7 +54,7 @@ def checked(proto: Any, name: str) -> Any:
     import onnx
 
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(_with_shapes(proto))
     except (onnx.checker.ValidationError, ValueError) as error:
         first = next((line for line in str(error).splitlines() if line.strip()), "no reason given")
         raise UsageError(
@@ -186,6 +186,16 @@ def set_shape(value: Any, shape: tuple[int, ...]) -> None:
     del dimensions[:]
     for n in shape:
         dimensions.add().dim_value = n
+
+
+def _with_shapes(proto: Any) -> Any:
+    """Return a copy whose outputs have shapes: ONNX Runtime lets them be left out, the checker does not."""
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    for value in copy.graph.output:
+        if not value.type.tensor_type.HasField("shape"):
+            value.type.tensor_type.shape.SetInParent()
+    return copy
 
 
 def _read_external(proto: Any, path: Path) -> None:

@@ -80,7 +80,9 @@ class Node:
         """Return an operand that has to be constant."""
         operand = self.operands[index] if index < len(self.operands) else None
         if not isinstance(operand, np.ndarray):
-            raise self.refusal(f"has {what} that {'is computed' if self.has(index) else 'is not given'}")
+            raise self.refusal(
+                f"is given {what} that the network computes" if self.has(index) else f"lacks {what}"
+            )
         return operand
 
     def setting(self, index: int, key: str, what: str) -> list[int] | None:

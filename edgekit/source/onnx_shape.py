@@ -135,7 +135,8 @@ def _gather(node: Node) -> Value:
     axis = int(node.attributes.get("axis", 0)) % value.rank
     if indices.ndim > 1:
         raise node.refusal("takes a table of indices")
-    taken = tf.gather(value.tensor, indices.astype(np.int32), axis=value.stored(axis))
+    counted = (indices % value.shape[axis]).astype(np.int32)  # TensorFlow does not count from the end
+    taken = tf.gather(value.tensor, counted, axis=value.stored(axis))
     return without(value, taken, [axis]) if indices.ndim == 0 else value.holding(taken)
 
 

@@ -155,12 +155,20 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 def _prove(graph: Graph, reference: OnnxReference, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
     """Hold the graph against ONNX Runtime on noise; return the shape of the outputs."""
     import numpy as np
+    import tensorflow as tf
 
     from edgekit.source.freezing import snr
 
     noise = np.random.default_rng(1).uniform(-1, 1, size=(_TRIALS, *shape[1:])).astype(np.float32)
     wanted = reference(noise)
-    got = run_each(to_function(graph.to_graph_def()), noise)
+    try:
+        got = run_each(to_function(graph.to_graph_def()), noise)
+    except (tf.errors.OpError, TypeError) as error:  # it asks for another signature when an operation failed
+        raise ConversionError(
+            f"{name} could not be carried over: TensorFlow can't run it",
+            hint="report it with the network",
+            evidence=str(error),
+        ) from error
     if len(wanted) != _TRIALS:
         raise UsageError(
             f"{name} gives {len(wanted) // _TRIALS} rows for a batch of 1", hint="export one that gives one"

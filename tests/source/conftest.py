@@ -50,3 +50,34 @@ def saved(small, tmp_path_factory):
     small.save(folder / "small.h5")
     small.export(folder / "small", verbose=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def onnx():
+    return pytest.importorskip("onnx", reason="the convert extra is not installed")
+
+
+@pytest.fixture
+def one_node(onnx, tmp_path):
+    """Write a network of one operation (or several) and return its path.
+
+    `nodes` are (op, inputs, output, attributes); the input is "x", what is made last is the output, and
+    a name in `arrays` is a constant.
+    """
+
+    def write(shape, *nodes, arrays=None, opset=17, name="net.onnx"):
+        made = [
+            onnx.helper.make_node(op, inputs.split(), output.split(), name=f"{op}_{number}", **attributes)
+            for number, (op, inputs, output, attributes) in enumerate(nodes)
+        ]
+        x = onnx.helper.make_tensor_value_info("x", 1, shape)
+        y = onnx.helper.make_tensor_value_info(nodes[-1][2].split()[0], 1, None)
+        stored = [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in (arrays or {}).items()]
+        graph = onnx.helper.make_graph(made, "net", [x], [y], stored)
+        proto = onnx.helper.make_model(
+            graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8
+        )
+        onnx.save(proto, tmp_path / name)
+        return tmp_path / name
+
+    return write
