@@ -95,6 +95,13 @@ def _pad(given: Given) -> Array:
     raise ConversionError(f"its mode {mode!r} is not known")
 
 
+@evaluates("crop", exact=True)
+def _crop(given: Given) -> Array:
+    x = given["x"]
+    (top, bottom), (left, right) = given.ints("crop_height"), given.ints("crop_width")
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+
+
 @evaluates("sliding_windows", exact=True)
 def _sliding_windows(given: Given) -> Array:
     x, axis = given["x"], given.integer("axis")

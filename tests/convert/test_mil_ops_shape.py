@@ -62,6 +62,10 @@ def test_padding_covers_the_last_dimensions(mil, torch):
         mil("pad", x=X, pad=[1, 1], mode="circular")
 
 
+def test_crop(mil):
+    same(mil("crop", x=X, crop_height=[1, 0], crop_width=[2, 1]), X[:, :, 1:, 2:4])
+
+
 def test_sliding_windows(mil, torch):
     got = mil("sliding_windows", x=X, axis=3, size=3, stride=2)
     same(got, torch.tensor(X).unfold(3, 3, 2))
@@ -152,3 +156,18 @@ def test_tensors_of_few_values(mil, tf):
     for lower, upper in ((0, -1), (-1, 1), (2, 0)):
         same(mil("band_part", x=X, lower=lower, upper=upper), tf.linalg.band_part(X, lower, upper))
     same(mil("identity", x=X), X)
+
+
+def test_operations_have_core_mls_names():
+    pytest.importorskip("coremltools", reason="the convert extra is not installed")
+    from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
+
+    from edgekit.convert.mil_ops import operations
+
+    known = set(SSAOpRegistry.core_ops)
+    assert set(operations()) <= known
+    left = known - set(operations())
+    assert not [
+        name for name in left if name.startswith(("reduce", "constexpr", "upsample", "space", "pixel"))
+    ]
+    assert {"conv_quantized", "while_loop", "lstm", "non_maximum_suppression"} <= left

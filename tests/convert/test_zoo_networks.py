@@ -33,6 +33,9 @@ def test_every_recipe_is_made_and_proved(name, tmp_path):
     assert [a.recipe for a in bundle.artifacts] == list(recipe_names())
     assert bundle.preprocessing == source.preprocessing
     assert all(row.ok for row in verify_bundle(bundle))
+    core_ml = [bundle.artifact(f"coreml-{precision}").parity.snr_db for precision in ("fp32", "fp16")]
+    assert core_ml[0] > 80
+    assert core_ml[0] > core_ml[1] + 20, "what half floats lose must be seen"
     sizes = {a.recipe: a.size_bytes for a in bundle.artifacts}
     assert sizes["tflite-int8"] < 0.6 * sizes["tflite-fp32"]
     assert sizes["coreml-fp16"] < 0.7 * sizes["coreml-fp32"]
