@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     ("tensorflow", "reads Keras and SavedModel sources", "convert"),
+    ("onnx", "reads ONNX sources", "convert"),
     ("litert-quantizer", "makes TFLite fp16 and int8", "convert"),
     ("ai-edge-litert", "proves TFLite artifacts here", "convert"),
     ("tf2onnx", "makes ONNX", "convert"),
@@ -29,7 +30,8 @@ _LIBRARIES = (
     ("pillow", "reads images", "convert"),
     ("plotly", "draws the report", "report"),
     ("jinja2", "writes the report", "report"),
-    ("torch", "reads PyTorch weights", "torch"),
+    ("torch", "reads PyTorch weights and modules", "torch"),
+    ("onnxscript", "exports PyTorch modules", "torch"),
 )
 _ADB_TIMEOUT_S = 10.0
 

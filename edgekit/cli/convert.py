@@ -27,15 +27,19 @@ def add_commands(commands: Any) -> None:
     parser = add_command(
         commands, "convert", "convert a source to a bundle of proved artifacts", convert, epilog=_EPILOG
     )
-    parser.add_argument("source", metavar="SOURCE", help="zoo name, .keras, .h5 or SavedModel folder")
+    parser.add_argument("source", metavar="SOURCE", help="zoo name, .keras, .h5, .onnx or SavedModel")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "-r", "--recipe", action="append", default=[], metavar="RECIPE",
-        help="what to make; repeat for several; all that can be made when left out",
+        help="what to make; repeat for several; fp32, fp16 and int8 of every format when left out",
     )  # fmt: skip
     parser.add_argument("--weights", default="none", metavar="W", help="none (seeded), imagenet, or a file")
     parser.add_argument("--classes", type=int, default=1000, help="of a zoo network (default 1000)")
-    parser.add_argument("--resolution", type=int, help="of a zoo network, in pixels")
+    parser.add_argument("--resolution", type=int, help="height and width where they are open, in pixels")
+    parser.add_argument(
+        "--input-shape", type=_shape, metavar="N,...",
+        help="of a .onnx source whose input leaves more open: 1,3,224,224",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of weights and golden noise (default 0)")
     parser.add_argument(
         "--calibrate", type=Path, metavar="DATA",
@@ -53,6 +57,10 @@ def add_commands(commands: Any) -> None:
     )
 
 
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
 def convert(args: Namespace) -> int:
     """Convert a source."""
     from edgekit import convert as engine
@@ -68,6 +76,7 @@ def convert(args: Namespace) -> int:
             classes=args.classes,
             resolution=args.resolution,
             seed=args.seed,
+            input_shape=args.input_shape,
         )
         preprocessing = engine.preprocessing_of(source, args.preprocess)
         calibration = None

@@ -52,11 +52,11 @@ def read_images(
 
     Args:
         paths: the files.
-        spec: of the input, 1 x H x W x C.
+        spec: of the input, 1 x H x W x C, or 1 x C x H x W where its layout is NCHW.
         preprocessing: how a pixel becomes a number.
 
     Returns:
-        float32, N x H x W x C.
+        float32, N x the input's shape without its batch.
 
     Raises:
         UsageError: a file that Pillow can't read; it is named.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
-from edgekit.convert.onnx_given import given, opset_of
-from edgekit.convert.onnx_quantize import LINEAR, quantized
+from edgekit.convert.onnx_given import given, opset_of, quantizable
+from edgekit.convert.onnx_quantize import floats_read, quantized, still_float
 from edgekit.convert.onnx_tools import session, tidy_names
 from edgekit.errors import ConversionError, MissingExtraError
 
@@ -27,8 +27,9 @@ _DTYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
 class OnnxConverter:
     """The format "onnx"; see `base.Converter`.
 
-    fp32: as converted. fp16: weights and activations in 16 bits, input and output float32. int8: QDQ, weights
-    symmetric per channel, activations asymmetric per tensor, input and output float32.
+    fp32: as converted. fp16: weights and activations in 16 bits. int8 and w8u8: QDQ, weights symmetric per
+    channel, activations asymmetric per tensor, signed and unsigned. dyn8: weights in 8 bits, activations
+    quantized as they come; depthwise convolutions stay floats. All take and give float32.
     """
 
     suffix = ".onnx"
@@ -39,7 +40,7 @@ class OnnxConverter:
         proto = work.once("onnx", lambda: _float_proto(work))
         provenance = {"opset": str(opset_of(proto))}
         if precision != "fp32":
-            proto, found = quantized(proto, precision, work)
+            proto, found = quantized(quantizable(proto), precision, work)
             provenance |= found
         path.write_bytes(proto.SerializeToString(deterministic=True))
         source = work.frozen.source
@@ -58,19 +59,17 @@ class OnnxConverter:
         return np.stack([ready.run(None, {name: row[None]})[0][0] for row in inputs]).astype(np.float32)
 
     def inspect(self, work: Work, precision: str, path: Path) -> str:
-        """Refuse an int8 file whose convolutions or dense layers still read floats."""
+        """Refuse a file whose convolutions or dense layers still read floats where they should not."""
         import onnx
 
-        if precision in ("int8", "w8u8"):
+        if precision in ("int8", "w8u8", "dyn8"):
             graph = onnx.load_model_from_string(path.read_bytes()).graph
-            makers = {out: node.op_type for node in graph.node for out in node.output}
-            for node in graph.node:
-                heavy = node.op_type in LINEAR
-                if heavy and any(makers.get(i) != "DequantizeLinear" for i in node.input[:2]):
-                    raise ConversionError(
-                        f"onnx-{precision} of {work.frozen.source.name} is not quantized throughout: "
-                        f"{node.name} reads floats"
-                    )
+            left = floats_read(graph) if precision != "dyn8" else still_float(graph)
+            if left:
+                raise ConversionError(
+                    f"onnx-{precision} of {work.frozen.source.name} is not quantized throughout: "
+                    f"{left[0]} reads floats"
+                )
         return "run on the host (ONNX Runtime)"
 
 

@@ -55,11 +55,11 @@ def fit(preprocessing: Preprocessing, spec: TensorSpec) -> Preprocessing:
     Raises:
         UsageError: the input is no image, or its channels do not match.
     """
-    if spec.layout != "NHWC" or len(spec.shape) != 4:  # noqa: PLR2004 - N, H, W, C
+    if not _is_image(spec):
         raise UsageError(
             f"the input {spec.shape} is no image", hint="give arrays instead of images: .npy or .npz"
         )
-    channels = spec.shape[3]
+    channels = _height_width_channels(spec)[2]
     if channels == 1 and preprocessing.order == "RGB":
         preprocessing = dataclasses.replace(preprocessing, order="gray")
     wanted = 1 if preprocessing.order == "gray" else 3
@@ -74,6 +74,22 @@ def fit(preprocessing: Preprocessing, spec: TensorSpec) -> Preprocessing:
                 f"preprocessing has {len(values)} values for {what}, the input {channels} channels"
             )
     return preprocessing
+
+
+def _is_image(spec: TensorSpec) -> bool:
+    return spec.layout in ("NHWC", "NCHW") and len(spec.shape) == 4  # noqa: PLR2004 - batch, channels, pixels
+
+
+def _height_width_channels(spec: TensorSpec) -> tuple[int, int, int]:
+    _, first, second, third = spec.shape
+    return (second, third, first) if spec.layout == "NCHW" else (first, second, third)
+
+
+def _laid_out(images: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+    """Return images with channels last as the input lays them out."""
+    import numpy as np
+
+    return np.ascontiguousarray(np.moveaxis(images, -1, -3)) if spec.layout == "NCHW" else images
 
 
 def apply(pixels: np.ndarray[Any, Any], preprocessing: Preprocessing) -> np.ndarray[Any, Any]:
@@ -96,16 +112,16 @@ def image_input(image: Image, spec: TensorSpec, preprocessing: Preprocessing) ->
 
     Args:
         image: as Pillow opened it, in any mode.
-        spec: of the input, 1 x H x W x C.
+        spec: of the input, 1 x H x W x C or, where its layout is NCHW, 1 x C x H x W.
         preprocessing: held against `spec` by `fit`.
 
     Returns:
-        float32, H x W x C.
+        float32, the input's shape without its batch.
     """
     import numpy as np
     from PIL.Image import Resampling
 
-    height, width = spec.shape[1], spec.shape[2]
+    height, width, _ = _height_width_channels(spec)
     side = max(preprocessing.resize, height, width)
     shorter = min(image.size)
     size = tuple(max(side, round(n * side / shorter)) for n in image.size)
@@ -117,7 +133,7 @@ def image_input(image: Image, spec: TensorSpec, preprocessing: Preprocessing) ->
         pixels = pixels[..., None]
     elif preprocessing.order == "BGR":
         pixels = pixels[..., ::-1]
-    return apply(pixels, preprocessing)
+    return _laid_out(apply(pixels, preprocessing), spec)
 
 
 def noise(
@@ -131,7 +147,7 @@ def noise(
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    shape = (count, *spec.shape[1:])
-    if preprocessing is None or spec.layout != "NHWC":
-        return generator.uniform(-1.0, 1.0, size=shape).astype(np.float32)
-    return apply(generator.integers(0, 256, size=shape), preprocessing)
+    if preprocessing is None or not _is_image(spec):
+        return generator.uniform(-1.0, 1.0, size=(count, *spec.shape[1:])).astype(np.float32)
+    pixels = generator.integers(0, 256, size=(count, *_height_width_channels(spec)))
+    return _laid_out(apply(pixels, preprocessing), spec)

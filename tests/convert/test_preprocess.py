@@ -42,6 +42,22 @@ def test_presets(name, wanted):
     assert np.allclose(values, wanted, atol=1e-6)
 
 
+def test_channels_first_are_the_same_numbers_laid_out_otherwise():
+    first = dataclasses.replace(SPEC, shape=(1, 3, 8, 6), layout="NCHW")
+    last = dataclasses.replace(SPEC, shape=(1, 8, 6, 3))
+    preset = preprocessing_preset("imagenet")
+    image = picture((20, 12))
+    image.putpixel((10, 6), (1, 2, 3))
+    assert fit(preset, first) == preset
+    wanted = image_input(image, last, preset).transpose(2, 0, 1)
+    assert np.array_equal(image_input(image, first, preset), wanted)
+    values = noise(first, preset, 3, seed=1)
+    assert values.shape == (3, 3, 8, 6)
+    assert np.array_equal(values, noise(last, preset, 3, seed=1).transpose(0, 3, 1, 2))
+    with pytest.raises(UsageError, match="6 channels"):
+        fit(preset, dataclasses.replace(first, shape=(1, 6, 8, 3)))
+
+
 def test_every_preset_has_a_bgr_twin():
     assert set(PRESETS) == {f"{n}{s}" for n in ("none", "signed", "unit", "imagenet") for s in ("", "-bgr")}
     with pytest.raises(UnknownNameError, match="did you mean 'imagenet'"):
