@@ -52,6 +52,7 @@ def open_onnx(path: Path) -> Any:
 def checked(proto: Any, name: str) -> Any:
     """Refuse a network that can't be believed or carried over; return it tidied, as `open_onnx` does."""
     import onnx
+    from onnx import inliner
 
     try:
         onnx.checker.check_model(_with_shapes(proto))
@@ -61,7 +62,7 @@ def checked(proto: Any, name: str) -> Any:
             f"{name} is no valid ONNX ({first[:200]})", hint="export it anew", evidence=str(error)
         ) from error
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        proto = inliner.inline_local_functions(proto)
     graph = proto.graph
     stored = {tensor.name for tensor in graph.initializer}
     given = [value for value in graph.input if value.name not in stored]
@@ -189,10 +190,10 @@ def set_shape(value: Any, shape: tuple[int, ...]) -> None:
 
 
 def _with_shapes(proto: Any) -> Any:
-    """Return a copy whose outputs have shapes: ONNX Runtime lets them be left out, the checker does not."""
+    """Return a copy that is shaped throughout: ONNX Runtime does without shapes, the checker does not."""
     copy = type(proto)()
     copy.CopyFrom(proto)
-    for value in copy.graph.output:
+    for value in (*copy.graph.input, *copy.graph.output):
         if not value.type.tensor_type.HasField("shape"):
             value.type.tensor_type.shape.SetInParent()
     return copy

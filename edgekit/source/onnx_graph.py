@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_./-]")
+_UNCOMPUTABLE = (
+    NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+    MemoryError,
+)  # fmt: skip
 _HANDS_ON = frozenset({"Identity", "Dropout"})
 
 
@@ -83,6 +87,8 @@ def _step(proto: Any, known: dict[str, Operand], opset: int, source: str) -> Non
         opset=opset,
         source=source,
     )
+    if any(a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
+        raise node.refusal("branches or loops", "export the network for one input shape, without branches")
     if not any(isinstance(o, Value) for o in node.operands) and not proto.op_type.startswith(_RANDOM):
         results: list[Any] = _computed(proto, known, node)
     else:
@@ -107,7 +113,7 @@ def _computed(proto: Any, known: dict[str, Any], node: Node) -> list[Any]:
     try:
         given = {i: known[i] for i in proto.input if i}
         results = ReferenceEvaluator(_alone(proto, given, node.opset)).run(None, given)
-    except (NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+    except _UNCOMPUTABLE as error:
         raise node.refusal(f"can't be computed ({type(error).__name__}: {str(error)[:160]})") from error
     return [np.asarray(r) for r in results]
 

@@ -172,3 +172,76 @@ def test_a_shape_is_for_onnx_only():
 def test_the_layout_is_the_users(one_node, shape, nodes, layout):
     proto = open_onnx(one_node(shape, *nodes, arrays={"w": WEIGHTS, "m": np.float32(0.5)}))
     assert layout_of(proto, open_shape(proto)) == layout
+
+
+def test_a_branch_is_named_with_its_node(network, onnx):
+    path = network()
+    proto = onnx.load(path)
+    value = onnx.helper.make_tensor_value_info("z", 1, None)
+    body = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["c"], ["z"])], "then", [], [value])
+    condition = onnx.numpy_helper.from_array(np.array([True]), "condition")
+    proto.graph.initializer.append(condition)
+    proto.graph.node.append(
+        onnx.helper.make_node("If", ["condition"], ["chosen"], "choice", then_branch=body, else_branch=body)
+    )
+    proto.graph.output[0].name = "chosen"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ConversionError, match=r"net\.onnx: If 'choice' branches or loops"):
+        load_source(str(path))
+
+
+def test_a_constant_beyond_all_memory_is_refused(one_node):
+    nodes = (("ConstantOfShape", "s", "c", {}), ("Add", "x c", "y", {}))
+    with pytest.raises((ConversionError, UsageError)) as caught:
+        load_source(str(one_node([1, 4], *nodes, arrays={"s": np.array([2**40, 2**10], np.int64)})))
+    assert caught.value.hint
+
+
+def test_a_foreign_operation_is_named_with_its_domain(one_node, onnx):
+    path = one_node([1, 4], ("Magic", "x", "y", {"domain": "com.example"}))
+    proto = onnx.load(path)
+    proto.opset_import.append(onnx.helper.make_opsetid("com.example", 1))
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises((ConversionError, UsageError), match=r"com\.example"):
+        load_source(str(path))
+
+
+def test_local_functions_are_inlined(network, onnx):
+    path = network()
+    proto = onnx.load(path)
+    twice = onnx.helper.make_function(
+        "local", "Twice", ["a"], ["b"], [onnx.helper.make_node("Add", ["a", "a"], ["b"])],
+        [onnx.helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    proto.functions.append(twice)
+    proto.opset_import.append(onnx.helper.make_opsetid("local", 1))
+    proto.graph.node.append(onnx.helper.make_node("Twice", ["y"], ["doubled"], domain="local"))
+    plain = load_source(str(path))
+    proto.graph.output[0].name = "doubled"
+    path.write_bytes(proto.SerializeToString())
+    source = load_source(str(path))
+    ones = np.ones((1, 3, 8, 8), np.float32)
+    np.testing.assert_allclose(source.reference(ones), 2 * plain.reference(ones), rtol=1e-6)
+
+
+def test_initializers_that_are_inputs_too_are_none(network, onnx):
+    path = network()
+    proto = onnx.load(path)
+    proto.ir_version = 3
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("w", 1, WEIGHTS.shape))
+    path.write_bytes(proto.SerializeToString())
+    source = load_source(str(path))
+    assert [value.name for value in source.proto.graph.input] == ["x"]
+    assert source.parameters == WEIGHTS.size
+    onnx.checker.check_model(source.proto)
+
+
+def test_an_input_of_no_known_shape_is_asked_for(network, onnx):
+    path = network()
+    proto = onnx.load(path)
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    path.write_bytes(proto.SerializeToString())
+    error = refused(path)
+    assert error.what == "net.onnx does not say what shape its input has"
+    assert "--input-shape" in error.hint
+    assert load_source(str(path), input_shape=(1, 3, 8, 8)).output.shape == (1, 4, 1, 1)
