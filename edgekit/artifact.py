@@ -71,7 +71,7 @@ class Artifact:
     Attributes:
         recipe: the recipe's name.
         format: "tflite", "onnx" or "coreml".
-        precision: "fp32", "fp16" or "int8".
+        precision: as in the recipe.
         path: where it lies, relative to its bundle.
         sha256: of the file, or of the package by `digest`.
         size_bytes: of the file, or of the package's files together.

@@ -6,6 +6,15 @@ FORMAT     tflite | onnx | coreml
 PRECISION  fp32   weights and activations in 32-bit floats
            fp16   weights in 16-bit floats (onnx, coreml: activations too)
            int8   full integer: weights per channel, activations per tensor, calibrated
+           w8u8   the same with unsigned activations, which some runtimes are faster with
+           w8a16  8-bit weights, 16-bit integer activations, calibrated; float32 in and out
+           dyn8   8-bit weights, activations quantized as they come; float32 in and out
+           w8     8-bit weights, made floats again before they are used; float32 in and out
+
+           format   made when no recipe is named   when named
+           tflite   fp32 fp16 int8                 w8a16 dyn8 w8
+           onnx     fp32 fp16 int8                 w8u8 dyn8
+           coreml   fp32 fp16
 """
 
 from __future__ import annotations
@@ -15,11 +24,15 @@ from dataclasses import dataclass
 from edgekit.errors import UnknownNameError, UsageError
 
 PRECISIONS: dict[str, tuple[str, ...]] = {
-    "tflite": ("fp32", "fp16", "int8"),
-    "onnx": ("fp32", "fp16", "int8"),
+    "tflite": ("fp32", "fp16", "int8", "w8a16", "dyn8", "w8"),
+    "onnx": ("fp32", "fp16", "int8", "w8u8", "dyn8"),
     "coreml": ("fp32", "fp16"),
 }
 """The precisions of each format, in the order in which they are listed."""
+DEFAULTS = ("fp32", "fp16", "int8")
+"""The precisions that are made when no recipe is named, in every format that has them."""
+CALIBRATED = ("int8", "w8u8", "w8a16")
+"""The precisions that need activation ranges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +61,7 @@ class Recipe:
     @property
     def needs_calibration(self) -> bool:
         """Whether activation ranges have to be measured on data."""
-        return self.precision == "int8"
+        return self.precision in CALIBRATED
 
     @classmethod
     def parse(cls, name: str) -> Recipe:
@@ -66,6 +79,11 @@ class Recipe:
 def recipe_names() -> tuple[str, ...]:
     """Return the names of all recipes, format by format."""
     return tuple(f"{format_}-{precision}" for format_, all_ in PRECISIONS.items() for precision in all_)
+
+
+def default_recipe_names() -> tuple[str, ...]:
+    """Return the names of the recipes that are made when none is named."""
+    return tuple(f"{format_}-{p}" for format_, all_ in PRECISIONS.items() for p in all_ if p in DEFAULTS)
 
 
 def parse_recipes(names: list[str] | tuple[str, ...]) -> tuple[Recipe, ...]:

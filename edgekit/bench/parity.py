@@ -11,6 +11,9 @@ large error on the host: outputs that are wrong everywhere by less than that.
     fp32        1e-4 of the span        sums in another order; 1e-8 to 1e-5 seen
     fp16        4 x 2^-10 of the span   four roundings of an 11-bit significand
     int8        4 steps of the output   2 steps seen between x86 and ARM kernels of the same runtime
+    w8u8 dyn8   the same                8-bit activations, handed over as floats
+    w8a16       as fp16                 16-bit steps are finer than its significand
+    w8          as fp32                 computed in floats
 
 The span is the largest absolute value of S. The step is the quantized output's scale, or the span / 255
 where the output is handed over as floats. Near ties count as the same top-1: kernels may settle them
@@ -40,6 +43,8 @@ FP32_SLACK = 1e-4
 FP16_SLACK = 4 * 2.0**-10
 INT8_STEPS = 4
 INT8_LEVELS = 255
+EIGHT_BITS = ("int8", "w8u8", "dyn8")
+SIXTEEN_BITS = ("fp16", "w8a16")
 RMS_SHARE = 0.25
 """Of the slack of a single value, for the root mean square of all."""
 UNPROVEN_ERROR = {"fp32": 1e-4, "fp16": 1e-2, "int8": 1e-1}
@@ -157,11 +162,11 @@ def _reading(got: Mapping[int, Doubles], expected: Array, bar: Tolerance) -> Par
 
 
 def _slack(artifact: Artifact, span: float) -> tuple[float, str]:
-    if artifact.precision == "int8":
+    if artifact.precision in EIGHT_BITS:
         scales = [t.scale for t in artifact.outputs if t.scale is not None]
         step = max(scales) if scales else span / INT8_LEVELS
         return INT8_STEPS * step, f"{INT8_STEPS} steps of {step:.3g}"
-    share = FP16_SLACK if artifact.precision == "fp16" else FP32_SLACK
+    share = FP16_SLACK if artifact.precision in SIXTEEN_BITS else FP32_SLACK
     return share * span, f"{share:.3g} of the span {span:.3g}"
 
 

@@ -23,7 +23,7 @@ class ArtifactRef:
     Attributes:
         recipe: the recipe's name, or the file's name when it came without a bundle.
         format: "tflite", "onnx" or "coreml".
-        precision: "fp32", "fp16", "int8", or "" when nobody said.
+        precision: as in the recipe, or "" when nobody said.
         sha256: of what ran, as read back on the device.
         size_bytes: of the file.
         source: the source's name, or "".

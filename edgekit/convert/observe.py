@@ -58,7 +58,7 @@ def calibrate(
         method=method,
         ranges=tied(frozen.graph_def, ranges),
         flat=seen.flat(),
-        one_colour=_one_colour(data.inputs),
+        one_colour=_one_colour(data.inputs, frozen.source.input.layout),
         prints=Prints(
             inputs=data.inputs[:PRINTED],
             sizes=dict(zip(meter.names, meter.sizes, strict=True)),
@@ -199,7 +199,9 @@ class _Seen:
         return tuple(n for n, s, m in zip(self.names, spread, largest, strict=True) if s <= FLAT * m)
 
 
-def _one_colour(inputs: np.ndarray[Any, Any]) -> int:
+def _one_colour(inputs: np.ndarray[Any, Any], layout: str) -> int:
     """Return how many inputs have the same value at every place of each channel."""
+    if layout == "NCHW":
+        inputs = inputs.transpose(0, 2, 3, 1)
     rows = inputs.reshape(len(inputs), -1, inputs.shape[-1])
     return sum(bool((row == row[0]).all()) for row in rows) if rows.shape[1] > 1 else 0

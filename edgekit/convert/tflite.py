@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
 from edgekit.convert.tflite_quantize import quantized
-from edgekit.convert.tflite_run import float_tensors, open_interpreter, real, stored
+from edgekit.convert.tflite_run import (
+    float_tensors,
+    interfaces,
+    open_interpreter,
+    real,
+    stored,
+    weights_in_8_bits,
+)
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -22,8 +29,9 @@ _NAMED = re.compile(r"(?:Custom|Flex) ops: ([^\n]+)")
 class TfliteConverter:
     """The format "tflite"; see `base.Converter`.
 
-    fp32: as converted. fp16: weights in 16 bits, input and output float32. int8: full integer, input and
-    output int8, weights symmetric per channel, activations asymmetric per tensor.
+    fp32: as converted. fp16: weights in 16 bits. int8: full integer, input and output int8, weights symmetric
+    per channel, activations asymmetric per tensor. w8a16: activations in 16 bits, symmetric. dyn8, w8:
+    weights in 8 bits, computed in integers or floats. All but int8 take and give float32.
     """
 
     suffix = ".tflite"
@@ -59,15 +67,23 @@ class TfliteConverter:
         return np.stack(rows)
 
     def inspect(self, work: Work, precision: str, path: Path) -> str:
-        """Refuse an integer file in which anything is still float."""
-        del work
-        if precision == "int8":
-            left = float_tensors(path.read_bytes())
+        """Refuse an integer file in which anything is still float, and one without 8-bit weights."""
+        if precision in ("fp32", "fp16"):
+            return "run on the host (LiteRT)"
+        content, name = path.read_bytes(), work.frozen.source.name
+        if precision in ("int8", "w8a16"):
+            ends = () if precision == "int8" else interfaces(content)
+            left = [tensor for tensor in float_tensors(content) if tensor not in ends]
             if left:
                 raise ConversionError(
-                    f"tflite-int8 is not full integer: {len(left)} tensors are still float, first {left[0]}",
+                    f"tflite-{precision} of {name} is not integer throughout: {len(left)} tensors are still "
+                    f"float, first {left[0]}",
                     hint="convert tflite-fp16, or replace the operation before it",
                 )
+        if not weights_in_8_bits(content):
+            raise ConversionError(
+                f"{name} has no weights that tflite-{precision} stores in 8 bits", hint="convert tflite-fp16"
+            )
         return "run on the host (LiteRT)"
 
 

@@ -52,6 +52,20 @@ def float_tensors(content: bytes) -> list[str]:
     return [d["name"] for d in details if np.issubdtype(d["dtype"], np.floating)]
 
 
+def interfaces(content: bytes) -> set[str]:
+    """Return the names of a .tflite file's inputs and outputs."""
+    interpreter = open_interpreter(content)
+    return {d["name"] for d in (*interpreter.get_input_details(), *interpreter.get_output_details())}
+
+
+def weights_in_8_bits(content: bytes) -> int:
+    """Return how many tensors a .tflite file stores in 8 bits with a scale of their own."""
+    import numpy as np
+
+    details = open_interpreter(content).get_tensor_details()
+    return sum(d["dtype"] == np.int8 and len(d["quantization_parameters"]["scales"]) > 0 for d in details)
+
+
 def stored(values: np.ndarray[Any, Any], detail: dict[str, Any]) -> np.ndarray[Any, Any]:
     """Return real values as the tensor stores them."""
     import numpy as np

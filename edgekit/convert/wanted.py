@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edgekit.errors import UsageError
-from edgekit.recipe import Recipe, parse_recipes, recipe_names
+from edgekit.recipe import Recipe, default_recipe_names, parse_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ def wanted(
     """Return the recipes to make, and the names of those left out for want of calibration data.
 
     Args:
-        names: as the user gave them; none for all that can be made.
+        names: as the user gave them; none for the default ones that can be made.
         target: only the formats that this target takes.
         calibrated: whether there is calibration data.
 
@@ -26,7 +26,7 @@ def wanted(
         UsageError: a recipe is named that the target does not take, or nothing is left.
     """
     formats = _formats(target)
-    recipes = parse_recipes(list(names) or list(recipe_names()))
+    recipes = parse_recipes(list(names) or list(default_recipe_names()))
     foreign = [r.name for r in recipes if formats is not None and r.format not in formats]
     if names and foreign:
         raise UsageError(

@@ -6,7 +6,7 @@ import pytest
 
 from edgekit.convert import preprocessing_of, preprocessing_preset, wanted
 from edgekit.errors import UnknownNameError, UsageError
-from edgekit.recipe import recipe_names
+from edgekit.recipe import default_recipe_names as recipe_names
 
 
 def names(recipes):

@@ -8,7 +8,7 @@ from edgekit.bundle import Bundle
 from edgekit.convert import convert, from_array
 from edgekit.convert.preprocess import noise
 from edgekit.convert.verify import verify_bundle
-from edgekit.recipe import parse_recipes, recipe_names
+from edgekit.recipe import default_recipe_names, parse_recipes
 from edgekit.source import load_source
 
 pytestmark = pytest.mark.convert
@@ -26,11 +26,11 @@ NETWORKS = (
 def test_every_recipe_is_made_and_proved(name, tmp_path):
     source = load_source(name, resolution=64, classes=10)
     data = from_array(noise(source.inputs[0], source.preprocessing, 24, seed=9))
-    result = convert(source, parse_recipes(recipe_names()), tmp_path / "out", calibration=data)
+    result = convert(source, parse_recipes(default_recipe_names()), tmp_path / "out", calibration=data)
     assert [str(f.error) for f in result.failed] == []
     bundle = Bundle.load(tmp_path / "out")
     bundle.check()
-    assert [a.recipe for a in bundle.artifacts] == list(recipe_names())
+    assert [a.recipe for a in bundle.artifacts] == list(default_recipe_names())
     assert bundle.preprocessing == source.preprocessing
     assert all(row.ok for row in verify_bundle(bundle))
     core_ml = [bundle.artifact(f"coreml-{precision}").parity.snr_db for precision in ("fp32", "fp16")]

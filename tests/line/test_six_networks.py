@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from edgekit.recipe import recipe_names
+from edgekit.recipe import default_recipe_names as recipe_names
 
 pytestmark = [pytest.mark.convert, pytest.mark.board]
 NETWORKS = (
