@@ -16,6 +16,7 @@ from edgekit.recipe import PRECISIONS, Recipe, parse_recipes, recipe_names
 from edgekit.source import freeze
 
 pytestmark = pytest.mark.convert
+LOSSY = ("w8u8", "w8a16", "dyn8", "w8")
 
 
 def test_there_is_a_converter_for_every_format():
@@ -113,6 +114,68 @@ def test_all_int8_tensors_of_tflite_are_integers(made):
     ]
     assert len(per_channel) == 5  # four convolutions and the dense layer
     assert all(not d["quantization_parameters"]["zero_points"].any() for d in per_channel)
+
+
+def kinds(made, recipe):
+    """Return the dtypes that a .tflite file's tensors have, by name."""
+    from edgekit.convert.tflite_run import open_interpreter
+
+    content = made.bundle.path_of(made.bundle.artifact(recipe)).read_bytes()
+    return {d["name"]: np.dtype(d["dtype"]).name for d in open_interpreter(content).get_tensor_details()}
+
+
+def test_16_bit_activations_are_integers_between_float_ends(made):
+    found = kinds(made, "tflite-w8a16")
+    artifact = made.bundle.artifact("tflite-w8a16")
+    floats = {name for name, kind in found.items() if kind == "float32"}
+    assert floats == {artifact.inputs[0].name, artifact.outputs[0].name}
+    assert sorted(found.values()).count("int8") == 5  # the weights
+    assert sorted(found.values()).count("int16") >= 6
+    assert artifact.parity.snr_db >= made.bundle.artifact("tflite-int8").parity.snr_db
+
+
+@pytest.mark.parametrize("recipe", ["tflite-dyn8", "tflite-w8"])
+def test_weights_alone_are_in_8_bits(recipe, made):
+    found = kinds(made, recipe)
+    assert list(found.values()).count("int8") >= 4
+    assert made.bundle.artifact(recipe).parity.snr_db > 20
+
+
+def test_unsigned_activations_are_the_signed_grids_moved(made):
+    onnx = pytest.importorskip("onnx")
+    grids = {}
+    for recipe in ("onnx-int8", "onnx-w8u8"):
+        graph = onnx.load(made.bundle.path_of(made.bundle.artifact(recipe))).graph
+        held = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+        nodes = [n for n in graph.node if n.op_type == "QuantizeLinear"]
+        grids[recipe] = [(float(held[n.input[1]]), int(held[n.input[2]])) for n in nodes]
+        assert {held[n.input[2]].dtype.name for n in nodes} == {"int8" if recipe == "onnx-int8" else "uint8"}
+    assert [(s, z + 128) for s, z in grids["onnx-int8"]] == grids["onnx-w8u8"]
+
+
+def test_dynamic_onnx_has_integer_operations_and_float_depthwise_convolutions(made):
+    onnx = pytest.importorskip("onnx")
+    from edgekit.convert.onnx_quantize import depthwise
+
+    graph = onnx.load(made.bundle.path_of(made.bundle.artifact("onnx-dyn8"))).graph
+    operations = [node.op_type for node in graph.node]
+    assert operations.count("ConvInteger") == 2
+    assert operations.count("MatMulInteger") == 1
+    assert len(depthwise(graph)) == operations.count("Conv") == 2
+
+
+@pytest.mark.parametrize("recipe", [n for n in recipe_names() if n.rpartition("-")[2] in LOSSY])
+def test_a_network_without_weights_is_refused_or_right(recipe, keras, calibration, tmp_path):
+    from edgekit.source import load_source
+
+    inputs = keras.layers.Input((32, 32, 3))
+    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "bare.keras")
+    bare = load_source(str(tmp_path / "bare.keras"))
+    result = convert(bare, [Recipe.parse(recipe)], tmp_path / "out", calibration=calibration)
+    if recipe.startswith("tflite"):
+        assert "no weights" in str(result.failed[0].error)
+    else:
+        assert not result.failed
 
 
 def test_fp16_files_are_about_half_as_large(keras, tmp_path):
