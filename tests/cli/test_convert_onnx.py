@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from edgekit.bundle import Bundle
+from edgekit.convert.images import find_images, read_images
+from edgekit.convert.preprocess import preprocessing_preset
+from edgekit.source import load_source
 
 pytestmark = pytest.mark.convert
 RECIPES = ("tflite-fp32", "tflite-int8", "onnx-fp32", "onnx-int8")
@@ -88,6 +91,22 @@ def test_verify_and_bench_take_it(made, call, tmp_path, monkeypatch):
     runs = json.loads(out)["runs"]
     assert len(runs) == len(RECIPES)
     assert all(run["parity"]["ok"] for run in runs)
+
+
+def test_photos_are_classified_in_its_own_layout(made, network, call):
+    source = load_source(str(network / "net.onnx"), input_shape=(1, 3, 32, 24))
+    spec, photos = source.inputs[0], find_images(network / "photos")
+    images = read_images(photos, spec, preprocessing_preset("unit"))
+    classes = source.reference(images).argmax(axis=1)
+    rows = [f"{path.name},{label}" for path, label in zip(photos, classes, strict=True)]
+    (network / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    code, out, err = call(
+        "verify", made[0].root, "--images", network / "photos", "--labels", network / "labels.csv", "--json"
+    )
+    assert code == 0, err
+    found = {row["recipe"]: row["accuracy"] for row in json.loads(out)["artifacts"]}
+    assert found["tflite-fp32"]["top1"] == 1.0
+    assert found["onnx-fp32"]["top1"] == 1.0
 
 
 @pytest.mark.parametrize(
