@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_typical_layers(typical_frozen, precision, tmp_path, rng):
 
 
 def torch_network(torch):
-    """Layers as torch's frontend writes them: batch and instance norm, pixel shuffle, output padding, ceil mode."""
+    """Layers as torch writes them: batch and instance norm, pixel shuffle, output padding, ceil mode."""
     nn, functional = torch.nn, torch.nn.functional
 
     class Network(nn.Module):
@@ -114,6 +115,7 @@ def test_a_package_that_edgekit_did_not_make(precision, tmp_path):
             compute_precision=coremltools.precision[precision],
             skip_model_load=True,
         ).save(str(tmp_path / "torch.mlpackage"))
+        gc.collect()
         wanted = network(x).numpy()
     found = measure(wanted, evaluate(tmp_path / "torch.mlpackage", x.numpy()), 0.0).snr_db
     assert found > (90 if precision == "FLOAT32" else 45)
@@ -161,6 +163,8 @@ def compressed(path, out, function, **options):
         packed = getattr(optimize, function)(model, config)
         packed.save(str(out / "packed.mlpackage"))
         optimize.decompress_weights(packed).save(str(out / "dense.mlpackage"))
+        del model, packed
+        gc.collect()  # coremltools leaves its temporary folders to the collector, which warns
     return out / "packed.mlpackage", out / "dense.mlpackage"
 
 
@@ -206,6 +210,7 @@ def built(function, path, *, target="iOS18", shape=(1, 4, 6, 6)):
             pass_pipeline=coremltools.PassPipeline.EMPTY,
             skip_model_load=True,
         ).save(str(path))
+        gc.collect()
     return path
 
 
