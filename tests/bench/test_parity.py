@@ -45,6 +45,10 @@ def read(array, of=None, *, expected=SOURCE, whole=True):
         (artifact("fp16"), 0.001 + 4 * SPAN / 1024, "on the host"),
         (artifact("int8", error=0.05, scale=0.02), 0.05 + 0.08, "4 steps of 0.02"),
         (artifact("int8", error=0.05), 0.05 + 4 * SPAN / 255, "4 steps of"),
+        (artifact("w8u8", error=0.05), 0.05 + 4 * SPAN / 255, "4 steps of"),
+        (artifact("dyn8", error=0.05), 0.05 + 4 * SPAN / 255, "4 steps of"),
+        (artifact("w8a16"), 0.001 + 4 * SPAN / 1024, "on the host"),
+        (artifact("w8"), 0.001 + 1e-4 * SPAN, "on the host"),
         (artifact("fp16", error=None), 0.01 * SPAN + 4 * SPAN / 1024, "the host can't run it"),
     ],
 )
