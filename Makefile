@@ -14,7 +14,7 @@ TORCHVISION ?= torchvision==0.28.0
 DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium
 
-.PHONY: help demo test lint digits clean system-demo system-test
+.PHONY: help demo test lint digits bench-convert accuracy clean system-demo system-test
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -30,6 +30,12 @@ lint: $(VENV)/.test ## ruff, mypy and the budgets
 
 digits: $(VENV)/.demo ## train the demo's checkpoint again
 	$(BIN)/python examples/digits/train.py
+
+bench-convert: $(VENV)/.demo ## time EdgeKit's and the vendors' converters in turn (BENCH_ARGS="--all --repeat 5")
+	$(BIN)/python tests/speed/convert.py $(BENCH_ARGS)
+
+accuracy: $(VENV)/.demo ## int8 accuracy of trained networks on photos (DATA=folder)
+	$(BIN)/python tests/speed/accuracy.py $(DATA) $(ACCURACY_ARGS)
 
 clean: ## remove what set-up and demo made (caches under ~/.cache/edgekit stay)
 	rm -rf $(VENV) build demo *.egg-info
