@@ -29,7 +29,7 @@ def build_parser() -> LineParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 3 a gate said no, 130 ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 130 ctrl-C."""
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
