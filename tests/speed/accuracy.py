@@ -16,8 +16,10 @@ A figure never fails the command; an error, or an artifact that could not be mad
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import datetime as dt
+import io
 import json
 import os
 import sys
@@ -122,7 +124,8 @@ def vendor_int8(path, inputs, out):
     converter.representative_dataset = lambda: ([row[None]] for row in inputs)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    out.write_bytes(converter.convert())
+    with contextlib.redirect_stdout(io.StringIO()):  # Keras tells of every tensor it saves
+        out.write_bytes(converter.convert())
     return out
 
 

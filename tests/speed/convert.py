@@ -342,6 +342,8 @@ def say(text, stream=sys.stdout):
 
 def arguments(argv):
     """Read the command line."""
+    from edgekit import zoo
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--network", action="append", help=f"a zoo name; may be repeated ({NETWORK})")
     parser.add_argument("--all", action="store_true", help="one network of each family")
@@ -355,6 +357,8 @@ def arguments(argv):
     if given.repeat < 1:
         parser.error("--repeat takes 1 or more")
     given.network = given.network or (list(FAMILIES) if given.all else [NETWORK])
+    if unknown := [name for name in given.network if not zoo.is_zoo_name(name)]:
+        parser.error(f"no network of the zoo: {', '.join(unknown)}; there are {', '.join(zoo.zoo_names())}")
     return given
 
 
