@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import dataclasses
 import datetime as dt
 import io
 import json
@@ -35,6 +36,8 @@ NETWORKS = {
     "shufflenet_v1_0.5x_g3_224": "none-bgr",
 }
 BACKBONES = {"mobilenet_v2_0.35_224_backbone": "signed", "shufflenet_v2_0.5x_224_backbone": "unit-bgr"}
+RESIZE = 256
+"""Shorter side before the centre crop, pixels."""
 VENDOR = "tflite-int8 by its vendor's default"
 
 
@@ -44,6 +47,13 @@ def default_recipes():
 
     full = [p for p in CALIBRATED if p in ("int8", "w8a8")]
     return [f"{format_}-{p}" for format_, all_ in PRECISIONS.items() for p in full if p in all_]
+
+
+def prepared_as(preset):
+    """Return a preset's numbers behind a centre crop: without it the whole photo would be squeezed in."""
+    from edgekit.convert import preprocessing_preset
+
+    return dataclasses.replace(preprocessing_preset(preset), resize=RESIZE)
 
 
 def photos(data):
@@ -94,11 +104,10 @@ def with_head(path, train, preset, place):
     import numpy as np
 
     from edgekit.artifact import TensorSpec
-    from edgekit.convert import preprocessing_preset
 
     backbone = keras.saving.load_model(path, compile=False)
     spec = TensorSpec(name="input", shape=(1, *backbone.inputs[0].shape[1:]), dtype="float32", layout="NHWC")
-    images = Images(train, spec, preprocessing_preset(preset))
+    images = Images(train, spec, prepared_as(preset))
     features = np.concatenate([backbone.predict_on_batch(b) for b in images.batches()]).astype(np.float64)
     mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
     scaled = (features - mean) / spread
@@ -131,12 +140,12 @@ def vendor_int8(path, inputs, out):
 
 def artifacts(path, preset, calibration_rows, wanted, place):
     """Convert; return the source, the artifacts' paths by recipe, what failed and what was warned of."""
-    from edgekit.convert import convert, from_array, preprocessing_preset
+    from edgekit.convert import convert, from_array
     from edgekit.convert.images import read_images
     from edgekit.recipe import parse_recipes
     from edgekit.source import load_source
 
-    source, preprocessing = load_source(str(path)), preprocessing_preset(preset)
+    source, preprocessing = load_source(str(path)), prepared_as(preset)
     inputs = read_images([p for p, _ in calibration_rows], source.input, preprocessing)
     calibration = from_array(inputs, origin=f"{len(inputs)} photos")
     made, problems, warnings = {}, {}, []
@@ -160,12 +169,12 @@ def measure(path, preset, split, wanted, place):
     """Return one network's figures: a row for the float source, a row an artifact."""
     import keras
 
-    from edgekit.convert import CONVERTERS, preprocessing_preset
+    from edgekit.convert import CONVERTERS
 
     begin = time.perf_counter()
     source, made, problems, warnings = artifacts(path, preset, split[0], wanted, place)
     converted = time.perf_counter() - begin
-    images = Images(split[1], source.input, preprocessing_preset(preset))
+    images = Images(split[1], source.input, prepared_as(preset))
     reference = images.answers(keras.saving.load_model(path, compile=False).predict_on_batch)
     rows = [figures("float", reference, reference, images.classes)]
     for recipe, (format_, file) in made.items():
