@@ -106,6 +106,9 @@ def with_head(path, train, preset, place):
     from edgekit.artifact import TensorSpec
 
     backbone = keras.saving.load_model(path, compile=False)
+    if len(backbone.outputs[0].shape) == 4:
+        pooled = keras.layers.GlobalAveragePooling2D()(backbone.outputs[0])
+        backbone = keras.Model(backbone.inputs, pooled)
     spec = TensorSpec(name="input", shape=(1, *backbone.inputs[0].shape[1:]), dtype="float32", layout="NHWC")
     images = Images(train, spec, prepared_as(preset))
     features = np.concatenate([backbone.predict_on_batch(b) for b in images.batches()]).astype(np.float64)

@@ -273,6 +273,7 @@ def summary(name, found):
     read = statistics.median(middle(v, "seconds", "read") for v in VARIANTS if v != "onnx-int8")
     conversions = [sum(found[v][i]["seconds"][v] for v in VARIANTS) for i in range(len(found["edgekit"]))]
     conversion = (middle("edgekit", "seconds", "all"), read + statistics.median(conversions))
+    first = [row["seconds"]["all"] for row in found["edgekit"]]
     phases = [key for key in found["edgekit"][0]["seconds"] if key != "all"]
     return {
         "network": name,
@@ -284,6 +285,8 @@ def summary(name, found):
         "cpu": (middle("edgekit", "cpu"), vendors(lambda row: row["cpu"])),
         "ratio_whole": whole[0] / whole[1],
         "ratio_conversion": conversion[0] / conversion[1],
+        "ratio_cpu": middle("edgekit", "cpu") / vendors(lambda row: row["cpu"]),
+        "rounds_conversion": [a / (read + b) for a, b in zip(first, conversions, strict=True)],
         "peak_mb": {role: max(row["peak_mb"] for row in rows) for role, rows in found.items()},
         "notes": {role: rows[0]["note"] for role, rows in found.items()},
     }
@@ -305,9 +308,12 @@ def table(row):
     for what, key in (("conversion", "conversion"), ("whole processes", "whole"), ("processor time", "cpu")):
         lines.append(f"| **{what}** | {row[key][0]:.1f} | {row[key][1]:.1f} | |")
     most = max(peak[v] for v in VARIANTS)
+    by_round = ", ".join(f"{ratio:.2f}" for ratio in row["rounds_conversion"])
     lines += [
         "",
         f"ratio, conversion (imports done): {row['ratio_conversion']:.2f} (target {TARGET})",
+        f"the same by round (far apart: the load changed): {by_round}",
+        f"ratio, processor time: {row['ratio_cpu']:.2f} (imports included; depends least on the load)",
         f"ratio, whole processes: {row['ratio_whole']:.2f} (target {TARGET})",
         f"peak memory: EdgeKit {peak['edgekit']:.0f} MB (target {MEMORY_TARGET_MB}), vendors {most:.0f} MB",
         *(f"{role}: {note}" for role, note in row["notes"].items()),
