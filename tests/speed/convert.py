@@ -23,8 +23,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import functools
 import importlib
 import json
+import operator
 import os
 import platform
 import resource
@@ -257,13 +259,7 @@ def summary(name, found):
     """Return medians of one network's rounds, and the ratios of the totals' medians."""
 
     def middle(role, *keys):
-        values = []
-        for row in found[role]:
-            value = row
-            for key in keys:
-                value = value[key]
-            values.append(value)
-        return statistics.median(values)
+        return statistics.median(functools.reduce(operator.getitem, keys, row) for row in found[role])
 
     def vendors(pick):
         count = len(found["edgekit"])
