@@ -66,13 +66,13 @@ class CoremlConverter:
         Raises:
             ConversionError: the package can't be read, or an operation can't be evaluated here; it is named.
         """
-        from edgekit.convert.mil_eval import evaluate
+        from edgekit.convert.mil.evaluate import evaluate
 
         return evaluate(path, inputs)
 
     def inspect(self, work: Work, precision: str, path: Path) -> str:
         """Hold the package's program and weights against the frozen graph."""
-        from edgekit.convert.mil import check_program
+        from edgekit.convert.mil.check import check_program
 
         check_program(path, work.frozen, precision)
         return f"structure and weights checked, program {self.caveat}"

@@ -73,7 +73,7 @@ def load_source(
     with quiet():
         _require()
         if kind == "onnx":
-            from edgekit.source.onnx_source import load_onnx
+            from edgekit.source.onnx.source import load_onnx
 
             return load_onnx(Path(spec), resolution=resolution, input_shape=input_shape)
         if kind == "zoo":

@@ -13,8 +13,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConversionError, MissingExtraError, UsageError
-from edgekit.source.onnx_file import checked
-from edgekit.source.onnx_source import IMPORT_SNR_DB, onnx_source
+from edgekit.source.onnx.file import checked
+from edgekit.source.onnx.source import IMPORT_SNR_DB, onnx_source
 from edgekit.source.quiet import quiet
 
 if TYPE_CHECKING:

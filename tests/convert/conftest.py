@@ -98,7 +98,7 @@ def made(source, calibration, tmp_path_factory):
 @pytest.fixture(scope="session")
 def mil():
     """Evaluate one operation of an ML program: `mil("relu", x=...)`; lists of numbers become arrays."""
-    from edgekit.convert.mil_ops import Given, operations
+    from edgekit.convert.mil.operations import Given, operations
 
     def evaluate(name, **inputs):
         given = {

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from edgekit.convert.mil import check_program
-from edgekit.convert.mil_eval import load, op_kinds, read_spec
+from edgekit.convert.mil.check import check_program
+from edgekit.convert.mil.evaluate import load, op_kinds, read_spec
 from edgekit.errors import ConversionError
 from edgekit.source import freeze
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgekit.convert import CONVERTERS
 from edgekit.convert.base import Work
-from edgekit.convert.mil_eval import evaluate, load, op_kinds, read_spec
+from edgekit.convert.mil.evaluate import evaluate, load, op_kinds, read_spec
 from edgekit.convert.parity import check, measure
 from edgekit.errors import ConversionError, ParityError
 from edgekit.source import freeze, load_source

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgekit.convert.mil_values import Blobs, constant, from_bytes, settle, unpack
+from edgekit.convert.mil.values import Blobs, constant, from_bytes, settle, unpack
 from edgekit.errors import ConversionError
 
 pytestmark = pytest.mark.convert

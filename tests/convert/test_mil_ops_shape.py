@@ -162,7 +162,7 @@ def test_operations_have_core_mls_names():
     pytest.importorskip("coremltools", reason="the convert extra is not installed")
     from coremltools.converters.mil.mil.ops.registry import SSAOpRegistry
 
-    from edgekit.convert.mil_ops import operations
+    from edgekit.convert.mil.operations import operations
 
     known = set(SSAOpRegistry.core_ops)
     assert set(operations()) <= known

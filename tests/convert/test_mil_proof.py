@@ -12,7 +12,7 @@ import pytest
 from edgekit.artifact import digest
 from edgekit.bundle import MANIFEST, Bundle
 from edgekit.convert import convert, coreml
-from edgekit.convert.mil_eval import load, read_spec
+from edgekit.convert.mil.evaluate import load, read_spec
 from edgekit.convert.verify import verify_bundle
 from edgekit.errors import ParityError
 from edgekit.recipe import parse_recipes

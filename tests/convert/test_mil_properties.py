@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.convert.mil_ops import Given, evaluates, operations
-from edgekit.convert.mil_ops_conv import margins
-from edgekit.convert.mil_ops_resize import grid
-from edgekit.convert.mil_values import settle, unpack
+from edgekit.convert.mil.conv import margins
+from edgekit.convert.mil.operations import Given, evaluates, operations
+from edgekit.convert.mil.resize import grid
+from edgekit.convert.mil.values import settle, unpack
 from edgekit.errors import ConversionError
 
 pytestmark = pytest.mark.convert

@@ -5,7 +5,7 @@ import pytest
 
 from edgekit.errors import ConversionError, UsageError
 from edgekit.source import load_source
-from edgekit.source.onnx_file import layout_of, open_onnx, open_shape
+from edgekit.source.onnx.file import layout_of, open_onnx, open_shape
 
 pytestmark = pytest.mark.convert
 WEIGHTS = np.random.default_rng(1).normal(size=(4, 3, 3, 3)).astype(np.float32)

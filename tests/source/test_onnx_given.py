@@ -8,7 +8,7 @@ import pytest
 from edgekit.convert.onnx_given import NEWER, given, opset_of, quantizable
 from edgekit.errors import ConversionError
 from edgekit.source import freeze, load_source
-from edgekit.source.onnx_source import onnx_source
+from edgekit.source.onnx.source import onnx_source
 
 pytestmark = pytest.mark.convert
 WEIGHTS = np.random.default_rng(3).normal(size=(4, 3, 3, 3)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_the_golden_outputs_are_the_originals(source):
 
 def test_a_network_that_was_carried_over_wrongly_is_refused(source, onnx, monkeypatch):
     """A flaw in our own table must not pass: here Relu is taken for a doubling."""
-    from edgekit.source.onnx_node import OPERATIONS
+    from edgekit.source.onnx.node import OPERATIONS
 
     monkeypatch.setitem(OPERATIONS, "Relu", lambda node: node.value().holding(node.value().tensor * 2))
     with pytest.raises(

@@ -5,8 +5,8 @@ import pytest
 
 from edgekit.errors import ConversionError
 from edgekit.source import freeze
-from edgekit.source.onnx_node import OPERATIONS
-from edgekit.source.onnx_source import load_onnx
+from edgekit.source.onnx.node import OPERATIONS
+from edgekit.source.onnx.source import load_onnx
 from edgekit.source.quiet import quiet
 from edgekit.source.types import run_each
 

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import ConversionError
-from edgekit.source.onnx_node import Node
-from edgekit.source.onnx_source import load_onnx
-from edgekit.source.onnx_window import window
+from edgekit.source.onnx.node import Node
+from edgekit.source.onnx.source import load_onnx
+from edgekit.source.onnx.window import window
 from edgekit.source.quiet import quiet
 from edgekit.source.trace import to_function
 from edgekit.source.types import run_each

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgekit.source.onnx_node import Node
+    from edgekit.source.onnx.node import Node
 
 Pair = tuple[int, int]
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
-from edgekit.convert.mil_ops_pointwise import channels
+from edgekit.convert.mil.operations import Given, evaluates
+from edgekit.convert.mil.pointwise import channels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 def _log_sum_exp(x: Array, **over: Any) -> Array:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from edgekit.convert.mil_ops import Operation
-    from edgekit.convert.mil_values import Blobs
+    from edgekit.convert.mil.operations import Operation
+    from edgekit.convert.mil.values import Blobs
 
 _NUMERIC = (ValueError, TypeError, IndexError, KeyError, ZeroDivisionError, ArithmeticError, AttributeError)
 """What an operation raises whose inputs or settings make no sense together."""
@@ -63,8 +63,8 @@ class Node:
         Raises:
             ConversionError: its inputs do not fit, or its outputs are not what the program declares.
         """
-        from edgekit.convert.mil_ops import Given
-        from edgekit.convert.mil_values import settle
+        from edgekit.convert.mil.operations import Given
+        from edgekit.convert.mil.values import settle
 
         taken = {
             name: [values[n] for n in source] if isinstance(source, list) else values[source]
@@ -192,7 +192,7 @@ def load(package: Path, spec: Any = None) -> Program:
     """
     import numpy as np
 
-    from edgekit.convert.mil_values import Blobs, constant
+    from edgekit.convert.mil.values import Blobs, constant
 
     spec = read_spec(package) if spec is None else spec
     operations, inputs, outputs = _block(spec.mlProgram.functions["main"])
@@ -256,7 +256,7 @@ def _block(function: Any) -> tuple[Sequence[Any], list[Value], tuple[str, ...]]:
 
 
 def _value(named: Any) -> Value:
-    from edgekit.convert.mil_values import type_of
+    from edgekit.convert.mil.values import type_of
 
     dtype, shape = type_of(named.type)
     return Value(name=named.name, dtype=dtype, shape=shape)
@@ -264,7 +264,7 @@ def _value(named: Any) -> Value:
 
 def _node(proto: Any, constants: dict[str, Any], blobs: Blobs) -> Node:
     """Return an operation; values that stand in its own attributes or arguments become constants."""
-    from edgekit.convert.mil_ops import OPERATIONS, operations
+    from edgekit.convert.mil.operations import OPERATIONS, operations
 
     kind = str(proto.type)
     name = proto.outputs[0].name if proto.outputs else ""
@@ -290,7 +290,7 @@ def _node(proto: Any, constants: dict[str, Any], blobs: Blobs) -> Node:
 
 
 def _inline(value: Any, name: str, constants: dict[str, Any], blobs: Blobs) -> str:
-    from edgekit.convert.mil_values import constant
+    from edgekit.convert.mil.values import constant
 
     constants[name] = constant(value, blobs)
     return name
@@ -316,7 +316,7 @@ def _with_frees(nodes: list[Node], constants: Mapping[str, Any], outputs: Sequen
 
 
 def _fitting(inputs: Mapping[str, np.ndarray[Any, Any]], value: Value) -> np.ndarray[Any, Any]:
-    from edgekit.convert.mil_values import settle
+    from edgekit.convert.mil.values import settle
 
     if value.name not in inputs:
         raise ConversionError(

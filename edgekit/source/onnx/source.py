@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.errors import ConversionError, MissingExtraError, UsageError
-from edgekit.source.onnx_file import closed_shape, layout_of, make_static, open_onnx, set_shape
+from edgekit.source.onnx.file import closed_shape, layout_of, make_static, open_onnx, set_shape
 from edgekit.source.trace import to_function, trace
 from edgekit.source.types import Source, run_each
 
@@ -52,7 +52,7 @@ def load_onnx(
 def onnx_source(
     proto: Any, shape: tuple[int, ...], *, name: str, kind: str, options: Mapping[str, str]
 ) -> Source:
-    """Return a checked ONNX network (`onnx_file.checked`) as a source.
+    """Return a checked ONNX network (`file.checked`) as a source.
 
     Args:
         proto: the network.
@@ -64,7 +64,7 @@ def onnx_source(
     Raises:
         ConversionError: as `load_onnx` says.
     """
-    from edgekit.source.onnx_graph import importer
+    from edgekit.source.onnx.graph import importer
 
     static = make_static(proto, shape)
     reference = OnnxReference(static, name)

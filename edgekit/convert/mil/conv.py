@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
+from edgekit.convert.mil.operations import Given, evaluates
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 def margins(kind: str, sizes: Sequence[int], spans: Sequence[int], steps: Sequence[int]) -> list[int]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.source.axes import Value, arranged, channels_last
-from edgekit.source.onnx_node import operation
-from edgekit.source.onnx_window import Window, window
+from edgekit.source.onnx.node import operation
+from edgekit.source.onnx.window import Window, window
 
 if TYPE_CHECKING:
-    from edgekit.source.onnx_node import Node
+    from edgekit.source.onnx.node import Node
 
 _IMAGE = 4
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
+from edgekit.convert.mil.operations import Given, evaluates
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 _UNARY: dict[str, Callable[[Any], Any]] = {
     "acos": np.arccos,

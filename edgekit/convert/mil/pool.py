@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
-from edgekit.convert.mil_ops_conv import margins, padded, taps
+from edgekit.convert.mil.conv import margins, padded, taps
+from edgekit.convert.mil.operations import Given, evaluates
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 class _Window:

@@ -29,7 +29,7 @@ def check_program(path: Path, frozen: FrozenGraph, precision: str) -> None:
     Raises:
         ConversionError: something is missing, unknown or changed; it is named.
     """
-    from edgekit.convert.mil_eval import load, read_spec
+    from edgekit.convert.mil.evaluate import load, read_spec
 
     spec = read_spec(path)
     _check_ends(spec, frozen)

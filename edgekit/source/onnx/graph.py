@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.errors import ConversionError
-from edgekit.source import onnx_linear, onnx_pool, onnx_shape, onnx_simple  # noqa: F401 - fill the table
 from edgekit.source.axes import Value, logical, plain
-from edgekit.source.onnx_node import OPERATIONS, Node
+from edgekit.source.onnx import linear, pool, shape, simple  # noqa: F401 - fill the table
+from edgekit.source.onnx.node import OPERATIONS, Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgekit.source.onnx_node import Operand
+    from edgekit.source.onnx.node import Operand
 
 _RANDOM = ("Random", "Bernoulli", "Multinomial")
 _FOREIGN = re.compile(r"[^A-Za-z0-9_./-]")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
+from edgekit.convert.mil.operations import Given, evaluates
 
 if TYPE_CHECKING:
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 @evaluates("slice_by_index", exact=True)

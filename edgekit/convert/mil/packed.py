@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgekit.convert.mil_ops import Given, evaluates
-from edgekit.convert.mil_values import unpack
+from edgekit.convert.mil.operations import Given, evaluates
+from edgekit.convert.mil.values import unpack
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 def _along(values: Array | None, x: Array, axis: int) -> Array:

@@ -11,7 +11,7 @@ from edgekit.plugins import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from edgekit.convert.mil_values import Array
+    from edgekit.convert.mil.values import Array
 
 
 class Given:
@@ -82,7 +82,7 @@ class Operation:
 
 
 OPERATIONS: Registry[Operation] = Registry("Core ML operation", refuse=UnknownNameError)
-"""Filled by the modules `mil_ops_*`, which `operations` imports."""
+"""Filled by the modules of this folder, which `operations` imports."""
 
 
 def evaluates(*names: str, exact: bool = False) -> Callable[[Callable[[Given], Any]], Callable[[Given], Any]]:
@@ -98,15 +98,15 @@ def evaluates(*names: str, exact: bool = False) -> Callable[[Callable[[Given], A
 
 def operations() -> Mapping[str, Any]:
     """Return every operation that is evaluated here, by name."""
-    from edgekit.convert import (  # noqa: F401 - each fills the registry
-        mil_ops_conv,
-        mil_ops_packed,
-        mil_ops_pick,
-        mil_ops_pointwise,
-        mil_ops_pool,
-        mil_ops_reduce,
-        mil_ops_resize,
-        mil_ops_shape,
+    from edgekit.convert.mil import (  # noqa: F401 - each fills the registry
+        conv,
+        packed,
+        pick,
+        pointwise,
+        pool,
+        reduce,
+        resize,
+        shape,
     )
 
     return OPERATIONS.entries

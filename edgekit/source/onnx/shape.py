@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.source.axes import Value, arranged, channels_last, reshape, transpose, without
-from edgekit.source.onnx_node import operation
+from edgekit.source.onnx.node import operation
 
 if TYPE_CHECKING:
-    from edgekit.source.onnx_node import Node
+    from edgekit.source.onnx.node import Node
 
 _REDUCTIONS = {
     "ReduceMean": "reduce_mean",

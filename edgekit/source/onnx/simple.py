@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekit.source.axes import Value, arranged, plain, reshape
-from edgekit.source.onnx_node import operation
+from edgekit.source.onnx.node import operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.source.axes import Order
-    from edgekit.source.onnx_node import Node, Operand
+    from edgekit.source.onnx.node import Node, Operand
 
 _BINARY = {
     "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Sum": "add", "Pow": "pow",
