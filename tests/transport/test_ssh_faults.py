@@ -98,6 +98,15 @@ def test_a_command_that_takes_its_shell_along(double: SshDouble) -> None:
         transport.check(["true"])
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let SIGINT interrupt: a shell's background jobs, as CI may be one, are started to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_command_there(double: SshDouble) -> None:
     nap = "12345679"
     with transport_to(double) as transport:
