@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
 from edgekit.runners.transport.adb_client import bundled_adb
+from edgekit.testing.ports import free_port, listens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,16 +110,3 @@ class PrivateAdb:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on, far from adb's own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def listens(port: int) -> bool:
-    """Whether somebody listens on a port of the loopback."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

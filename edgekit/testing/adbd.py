@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Self
 
 from edgekit.errors import UsageError
 from edgekit.testing import adbd_fetch
-from edgekit.testing.adb_server import free_port, listens
 from edgekit.testing.adbd_phone import QEMU, build_phone, enter_command
+from edgekit.testing.ports import free_port, listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

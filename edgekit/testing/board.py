@@ -39,7 +39,8 @@ from typing import Any, Self
 
 from edgekit.errors import UsageError
 from edgekit.testing import board_root
-from edgekit.testing.ssh_files import SshFiles, answers, free_port
+from edgekit.testing.ports import free_port
+from edgekit.testing.ssh_files import SshFiles, answers
 
 USERS = ("root", "pi")
 CPU = "cortex-a72"

@@ -16,8 +16,6 @@ from edgekit.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ADB_PORTS = range(5555, 5586)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SshFiles:
@@ -101,15 +99,6 @@ def make_key(path: Path) -> None:
         raise UsageError("ssh-keygen is not installed", hint="apt-get install openssh-client")
     command = [program, "-q", "-t", "ed25519", "-N", "", "-C", "edgekit-test", "-f", str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that is free now and that no adb server takes for an emulator's."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port: int = probe.getsockname()[1]
-        if port not in _ADB_PORTS:
-            return port
 
 
 def answers(port: int) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from edgekit.errors import UsageError
-from edgekit.testing.ssh_files import SshFiles, answers, free_port
+from edgekit.testing.ports import free_port
+from edgekit.testing.ssh_files import SshFiles, answers
 
 _READY_S = 15.0
 _CONFIG = """Port {port}

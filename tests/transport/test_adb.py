@@ -18,8 +18,8 @@ from edgekit.errors import (
 from edgekit.runners.transport.adb import LINE_LIMIT, AdbTransport, shell_line
 from edgekit.targets import Device
 from edgekit.testing.adb_double import FEATURES, AdbDouble
-from edgekit.testing.adb_server import free_port
 from edgekit.testing.adb_wire import Fault
+from edgekit.testing.ports import free_port
 from edgekit.testing.waiting import until
 
 pytestmark = pytest.mark.adb

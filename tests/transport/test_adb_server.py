@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgekit.testing.adb_double import FEATURES, AdbDouble
-from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, free_port, listens, program
+from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
 from edgekit.testing.adb_wire import Fault
+from edgekit.testing.ports import free_port, listens
 from edgekit.testing.waiting import until
 
 pytestmark = pytest.mark.adb

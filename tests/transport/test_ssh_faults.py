@@ -14,8 +14,8 @@ from edgekit.errors import DeviceLostError, DeviceTimeoutError, DeviceUnfitError
 from edgekit.runners.transport.ssh import SshTransport
 from edgekit.targets import Device
 from edgekit.testing.board import Board, unavailable
+from edgekit.testing.ports import free_port
 from edgekit.testing.ssh_double import SshDouble, SshFaults
-from edgekit.testing.ssh_files import free_port
 from edgekit.testing.sshd import Sshd, sshd_program
 
 if TYPE_CHECKING:
