@@ -28,12 +28,15 @@ class Work:
         frozen: the frozen graph.
         calibration: representative inputs, or None.
         record: the activation ranges of the float graph over them; None where no recipe needs any.
+        tuned: the frozen graph with weights made for integers, whose ranges the record then holds; None where
+            nothing was tuned.
         shared: what was made once and is used again (the float .tflite, activation ranges), by name.
     """
 
     frozen: FrozenGraph
     calibration: CalibrationData | None = None
     record: CalibrationRecord | None = None
+    tuned: FrozenGraph | None = None
     shared: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,6 +49,11 @@ class Work:
         if self.record is None:
             raise ConversionError("this precision needs calibration data")
         return self.record
+
+    @property
+    def for_integers(self) -> FrozenGraph:
+        """What a calibrated precision is made from: the record's ranges are those of this graph."""
+        return self.frozen if self.tuned is None else self.tuned
 
     @property
     def samples(self) -> np.ndarray[Any, Any]:
