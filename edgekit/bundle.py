@@ -28,12 +28,16 @@ if TYPE_CHECKING:
 SCHEMA = 1
 MANIFEST = "bundle.json"
 ORDERS = ("RGB", "BGR", "gray")
+PIXELS = (0.0, 255.0)
+"""What an 8-bit image holds."""
 _DAMAGED = "convert again: the bundle is damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
     """How an 8-bit image becomes the source's input: resize, crop, then (pixel * scale - mean) / std.
+
+    Of a source that has its numbers and its channel order built in, resize and crop are left: see `identity`.
 
     Attributes:
         resize: the shorter side in pixels after resizing (bilinear), before the centre crop; 0 for "the
@@ -57,6 +61,12 @@ class Preprocessing:
             raise UnknownNameError("channel order", self.order, ORDERS)
         if any(v == 0 for v in self.std):
             raise UsageError("preprocessing divides by a std of 0", hint="give the std that training used")
+
+    @property
+    def identity(self) -> bool:
+        """Whether a pixel stays what the decoder gives: RGB or gray, 0..255."""
+        plain = self.scale == 1 and not any(self.mean) and all(v == 1 for v in self.std)
+        return plain and self.order != "BGR"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +96,10 @@ class SourceRecord:
 
     Attributes:
         name: the source as the user gave it (zoo name or file name).
-        kind: "zoo", "keras", "h5" or "savedmodel".
+        kind: "zoo", "keras", "h5", "savedmodel", "onnx" or "torch".
         sha256: of the source's weights and graph, whichever way it came.
         parameters: how many trainable parameters.
-        options: how it was asked for (weights, resolution, seed).
+        options: how it was asked for (weights, resolution, seed; what was built in: fused_preprocessing).
     """
 
     name: str
@@ -133,6 +143,11 @@ class Bundle:
             if artifact.recipe == recipe:
                 return artifact
         raise UnknownNameError(f"recipe in {self.root}", recipe, [a.recipe for a in self.artifacts])
+
+    @property
+    def fused(self) -> str | None:
+        """The preprocessing that the artifacts have built in, in words; None where they have none."""
+        return self.source.options.get("fused_preprocessing")
 
     def path_of(self, artifact: Artifact) -> Path:
         """Return where an artifact lies."""

@@ -51,6 +51,10 @@ def add_commands(commands: Any) -> None:
         help="how ranges are found: minmax (default), moving-average, percentile, mse or entropy",
     )  # fmt: skip
     parser.add_argument("--preprocess", metavar="NAME", help="how images become inputs: see README")
+    parser.add_argument(
+        "--fuse-preprocessing", action="store_true",
+        help="build it into every artifact, which then takes RGB pixels 0..255 at the network's own size",
+    )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the classes' names, one a line")
     parser.add_argument(
         "--for", dest="target", metavar="TARGET", help="only the formats that this target takes"
@@ -79,6 +83,10 @@ def convert(args: Namespace) -> int:
             input_shape=args.input_shape,
         )
         preprocessing = engine.preprocessing_of(source, args.preprocess)
+        if args.fuse_preprocessing:
+            progress.step("building the preprocessing in")
+            source = engine.fuse_preprocessing(source, preprocessing)
+            preprocessing = source.preprocessing
         calibration = None
         if args.calibrate is not None:
             progress.step(f"reading {args.calibrate}")
@@ -105,6 +113,8 @@ def _print(result: ConvertResult, left_out: tuple[str, ...], *, as_json: bool) -
     else:
         if result.bundle is not None:
             _print_table(result.bundle)
+        if result.bundle is not None and result.bundle.fused is not None:
+            say(f"built in: {result.bundle.fused}; inputs are RGB pixels, 0..255")
         if left_out:
             say(f"left out: {', '.join(left_out)} (int8 needs representative inputs: --calibrate DATA)")
     for warning in result.warnings:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from edgekit.convert.base import CONVERTERS, Converter, Made, Step, Work
 from edgekit.convert.calibrate import CalibrationData, from_array, read_data
+from edgekit.convert.fuse_preprocessing import fuse_preprocessing
 from edgekit.convert.images import read_labels
 from edgekit.convert.methods import METHODS, known_method
 from edgekit.convert.pipeline import convert
@@ -34,6 +35,7 @@ __all__ = [
     "Work",
     "convert",
     "from_array",
+    "fuse_preprocessing",
     "known_method",
     "preprocessing_of",
     "preprocessing_preset",

@@ -50,7 +50,8 @@ def read_data(
 
     Args:
         path: a folder of images (class folders inside are fine), a .npy file, or a .npz file with one array.
-            Arrays are taken as they are: already preprocessed, N x the input's shape without its batch.
+            Arrays are taken as they are: already preprocessed, N x the input's shape without its batch;
+            float32, or uint8 where the input takes pixels.
         input_spec: of the source's input.
         preprocessing: how an image becomes an input; needed for images.
         limit: at most so many, evenly spread.
@@ -61,7 +62,8 @@ def read_data(
     if path.is_dir():
         inputs = _images(path, input_spec, preprocessing, limit)
     elif path.is_file() and path.suffix.lower() in _ARRAYS:
-        inputs = _checked(path, _array(path), input_spec)
+        pixels = preprocessing is not None and preprocessing.identity
+        inputs = _checked(path, _array(path), input_spec, pixels=pixels)
         if limit is not None and limit < len(inputs):
             inputs = inputs[[index * len(inputs) // limit for index in range(limit)]]
     elif path.exists():
@@ -121,7 +123,9 @@ def _array(path: Path) -> np.ndarray[Any, Any]:
         ) from error
 
 
-def _checked(path: Path, values: np.ndarray[Any, Any], spec: TensorSpec) -> np.ndarray[Any, Any]:
+def _checked(
+    path: Path, values: np.ndarray[Any, Any], spec: TensorSpec, *, pixels: bool
+) -> np.ndarray[Any, Any]:
     import numpy as np
 
     wanted = spec.shape[1:]
@@ -132,7 +136,7 @@ def _checked(path: Path, values: np.ndarray[Any, Any], spec: TensorSpec) -> np.n
         raise UsageError(f"{path} has the shape {values.shape}", hint=f"the input wants N x {text}")
     if not len(values):
         raise UsageError(f"{path} is empty", hint=f"give N x {text}, N of 1 or more")
-    if values.dtype.kind != "f":
+    if values.dtype.kind != "f" and not (pixels and values.dtype == np.uint8):
         raise UsageError(
             f"{path} holds {values.dtype}, not floats",
             hint="save the inputs as the network takes them, preprocessed, in float32",

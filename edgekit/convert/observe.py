@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekit.bundle import PIXELS
 from edgekit.convert.methods import BINS, WITH_HISTOGRAM, Tally, known_method
 from edgekit.convert.ranges import CalibrationRecord, Prints
 from edgekit.convert.ties import tied
@@ -52,6 +53,8 @@ def calibrate(
         if tell is not None:
             tell(done, data.count)
     ranges = {name: tally.range(method) for name, tally in seen.tallies.items()}
+    if frozen.source.fused is not None:
+        ranges["input"] = PIXELS  # whatever the data holds: 8 bits are then the pixels' own bytes
     return CalibrationRecord(
         sha256=data.sha256,
         count=data.count,

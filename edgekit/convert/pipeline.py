@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit._version import __version__
 from edgekit.artifact import Artifact, digest
+from edgekit.bundle import PIXELS
 from edgekit.convert.base import CONVERTERS, Step, Work, versions
 from edgekit.convert.methods import DEFAULT_METHOD, known_method
 from edgekit.convert.observe import calibrate
@@ -180,10 +181,22 @@ def _refuse(
             f"the source takes {source.input.shape[1:]}",
             hint="read it again for this source",
         )
+    if calibration is not None and source.fused is not None:
+        _refuse_no_pixels(calibration)
     classes = source.output.shape[-1]
     if labels is not None and len(labels) != classes:
         raise UsageError(
             f"there are {len(labels)} labels for {classes} outputs", hint="give one label an output"
+        )
+
+
+def _refuse_no_pixels(calibration: CalibrationData) -> None:
+    """Refuse inputs that were preprocessed already for a source that has its preprocessing built in."""
+    low, high = float(calibration.inputs.min()), float(calibration.inputs.max())
+    if low < PIXELS[0] or high > PIXELS[1] or high <= 1:
+        raise UsageError(
+            f"calibration data holds {low:g} to {high:g}, but preprocessing is built in: pixels are 0 to 255",
+            hint="give images, or arrays of pixels in RGB as they were decoded and cropped",
         )
 
 
@@ -276,7 +289,10 @@ def _parity(recipe: str, outputs: np.ndarray[Any, Any] | None, golden: Golden, g
 
 def _of_artifact(converter: Converter, work: Work, found: Any, note: str) -> dict[str, str]:
     provenance = {**versions(converter.libraries), **found, "edgekit": __version__, "proof": note}
-    provenance["source_sha256"] = work.frozen.source.sha256
+    source = work.frozen.source
+    provenance["source_sha256"] = source.sha256
+    if source.fused is not None:
+        provenance["fused_preprocessing"] = source.options["fused_preprocessing"]
     if work.calibration is not None:
         provenance["calibration_sha256"] = work.calibration.sha256
         provenance["calibration_count"] = str(work.calibration.count)

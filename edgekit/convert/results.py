@@ -50,6 +50,7 @@ class ConvertResult:
         return {
             "schema": SCHEMA,
             "bundle": None if self.bundle is None else str(self.bundle.root),
+            "fused_preprocessing": None if self.bundle is None else self.bundle.fused,
             "artifacts": [{key: a.to_json()[key] for key in keys} for a in artifacts],
             "failed": [{"recipe": f.recipe, "error": str(f.error)} for f in self.failed],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},

@@ -45,6 +45,12 @@ def existing(out: Path, source: Source) -> Bundle | None:
             )
         return None
     bundle = Bundle.load(out)
+    fused = source.options.get("fused_preprocessing")
+    if bundle.source.name == source.name and bundle.fused != fused:
+        raise UsageError(
+            f"the artifacts of {out} have {_built_in(bundle.fused)} built in, this source {_built_in(fused)}",
+            hint="name another folder",
+        )
     if bundle.source.sha256 != source.sha256:
         raise UsageError(
             f"{out} is the bundle of another source: {bundle.source.name} with sha256 "
@@ -52,6 +58,10 @@ def existing(out: Path, source: Source) -> Bundle | None:
             hint="name another folder",
         )
     return bundle
+
+
+def _built_in(fused: str | None) -> str:
+    return "no preprocessing" if fused is None else f"the preprocessing {fused}"
 
 
 class BundleWriter:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgekit.bundle import Preprocessing
     from edgekit.source.graph import Graph
 
-KINDS = ("zoo", "keras", "h5", "savedmodel", "onnx", "torch")
+KINDS = ("zoo", "keras", "h5", "savedmodel", "onnx", "tflite", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Source:
         options: how it was asked for (weights, resolution, seed).
         proto: of an ONNX source, the network itself with a batch of 1 and static shapes.
         reference: gives the outputs of N inputs in the source's own runtime; None where that is TensorFlow.
+        fused: the preprocessing that was built into it, so that it takes pixels 0..255; or None.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Source:
     options: Mapping[str, str] = field(default_factory=dict)
     proto: Any = None
     reference: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]] | None = None
+    fused: Preprocessing | None = None
 
     @property
     def input(self) -> TensorSpec:
