@@ -88,7 +88,7 @@ def mark_static_shapes(graph: Graph) -> None:
     if not shapes:
         return
     with tf.Graph().as_default() as traced:
-        tf.import_graph_def(graph.to_graph_def(), name="")
+        tf.import_graph_def(graph.to_outline(), name="")
         for name in shapes:
             if traced.get_operation_by_name(name).inputs[0].shape.is_fully_defined():
                 graph.nodes[name].attr["_static"].b = True

@@ -92,7 +92,7 @@ def _channels(graph: Graph, names: list[str]) -> dict[str, int]:
     import tensorflow as tf
 
     with tf.Graph().as_default() as traced:
-        tf.import_graph_def(graph.to_graph_def(), name="")
+        tf.import_graph_def(graph.to_outline(), name="")
         return {n: int(traced.get_operation_by_name(n).inputs[0].shape[-1]) for n in names}
 
 

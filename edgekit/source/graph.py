@@ -37,18 +37,25 @@ class Graph:
         self.versions = graph_def.versions
         self.output = output
         for original in graph_def.node:
-            node = node_def_pb2.NodeDef()
-            node.CopyFrom(original)
-            kept = [_plain(name) for name in node.input if not name.startswith("^")]
-            del node.input[:]
-            node.input.extend(kept)
+            kept = [_plain(name) for name in original.input if not name.startswith("^")]
+            node = node_def_pb2.NodeDef(op=original.op, name=original.name, input=kept)
+            for key in original.attr:
+                if node.op != "Const" or key != "value":
+                    node.attr[key].CopyFrom(original.attr[key])
             self.nodes[node.name] = node
-            if node.op == "Const":
-                self.constants[node.name] = _array(node)
+            if node.op == "Const" and "value" in original.attr:
+                self.constants[node.name] = _array(original)
 
     def copy(self) -> Graph:
-        """Return a graph that can be changed without changing this one."""
-        return Graph(self.to_graph_def(), self.output)
+        """Return a graph that can be changed without changing this one; values are rounded to float32.
+
+        Constants are shared: nobody writes into them.
+        """
+        made = Graph(self._without_values(), self.output)
+        for name in made.nodes:
+            if name in self.constants:
+                made.constants[name] = stored(self.constants[name])
+        return made
 
     def order(self) -> list[str]:
         """Return the nodes that the output needs, inputs before users, in an order that no name decides."""
@@ -86,10 +93,12 @@ class Graph:
 
     def bypass(self) -> None:
         """Take out the nodes that only hand their input on."""
+        stands: dict[str, str] = {}
         for name in self.order():
             node = self.nodes[name]
+            node.input[:] = [stands.get(node_of(i), i) for i in node.input]
             if node.op in PASS_THROUGH and name != self.output:
-                self.redirect(name, node.input[0])
+                stands[name] = node.input[0]
         self.prune()
 
     def add_constant(self, name: str, value: np.ndarray[Any, Any]) -> str:
@@ -122,6 +131,29 @@ class Graph:
 
     def to_graph_def(self) -> Any:
         """Return the graph as a GraphDef; floating-point constants are rounded to float32."""
+        graph_def = self._without_values()
+        for node in graph_def.node:
+            if node.name in self.constants:
+                _set_array(node, self.constants[node.name])
+        return graph_def
+
+    def to_outline(self) -> Any:
+        """Return the graph as a GraphDef for the inference of shapes: no weights, only their shapes."""
+        graph_def = self._without_values()
+        for node in graph_def.node:
+            value = self.constants.get(node.name)
+            if value is not None and value.dtype.kind == "f":
+                node.op = "Placeholder"
+                for size in value.shape:
+                    node.attr["shape"].shape.dim.add(size=size)
+                node.attr["shape"].shape.SetInParent()
+            elif value is not None:
+                _set_array(node, value)
+        return graph_def
+
+    def _without_values(self) -> Any:
+        """Return a GraphDef whose constants have a type and no value."""
+        import tensorflow as tf
         from tensorflow.core.framework import graph_pb2
 
         graph_def = graph_pb2.GraphDef()
@@ -130,7 +162,7 @@ class Graph:
             node = graph_def.node.add()
             node.CopyFrom(self.nodes[name])
             if name in self.constants:
-                _set_array(node, self.constants[name])
+                node.attr["dtype"].type = tf.as_dtype(stored(self.constants[name]).dtype).as_datatype_enum
         return graph_def
 
     def sha256(self) -> str:
@@ -162,10 +194,13 @@ def _array(node: Any) -> np.ndarray[Any, Any]:
 
 
 def _set_array(node: Any, value: np.ndarray[Any, Any]) -> None:
-    import numpy as np
     import tensorflow as tf
 
-    stored = value.astype(np.float32) if value.dtype == np.float64 else value
-    proto = tf.make_tensor_proto(stored)
-    node.attr["value"].tensor.CopyFrom(proto)
-    node.attr["dtype"].type = proto.dtype
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(stored(value)))
+
+
+def stored(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return a constant as a GraphDef holds it: float64 rounded to float32."""
+    import numpy as np
+
+    return value.astype(np.float32) if value.dtype == np.float64 else value

@@ -308,7 +308,7 @@ def _output(name: str, graph: Graph) -> TensorSpec:
     import tensorflow as tf
 
     with tf.Graph().as_default() as traced:
-        tf.import_graph_def(graph.to_graph_def(), name="")
+        tf.import_graph_def(graph.to_outline(), name="")
         tensor = traced.get_tensor_by_name("output:0")
     if tensor.dtype != tf.float32:
         raise UsageError(

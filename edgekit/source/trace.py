@@ -11,6 +11,8 @@ from edgekit.source.graph import Graph
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+
 _CALLS = ("StatefulPartitionedCall", "PartitionedCall")
 _NO_INLINING = ("_XlaMustCompile", "_noinline")
 _serial = itertools.count()
@@ -30,20 +32,20 @@ def trace(call: Callable[[Any], Any], shape: tuple[int, ...], name: str) -> Grap
         ConversionError: TensorFlow could not trace it, or a function call in it could not be inlined.
     """
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     spec = tf.TensorSpec(shape, tf.float32, name="input")
     try:
-        traced = tf.function(call, autograph=False).get_concrete_function(spec)
-        function = convert_variables_to_constants_v2(traced)
-        function = _inlined(function)
+        function = tf.function(call, autograph=False).get_concrete_function(spec)
+        graph_def, values = _flat(function)
     except (tf.errors.OpError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ConversionError(
             f"{name} can't be traced for inference", hint=_first_line(error), evidence=str(error)
         ) from error
     if len(function.outputs) != 1:
         raise _several(name, "outputs", len(function.outputs))
-    graph = Graph(function.graph.as_graph_def(), function.outputs[0].op.name)
+    graph = Graph(graph_def, function.outputs[0].op.name)
+    for constant, value in values.items():
+        _become_constant(graph, constant, value)
     graph.bypass()
     _rename(graph)
     _refuse(graph, name)
@@ -54,13 +56,68 @@ def to_function(graph_def: Any) -> Any:
     """Return a GraphDef with the nodes "input" and "output" as a ConcreteFunction."""
     import tensorflow as tf
 
-    def load() -> None:
-        tf.graph_util.import_graph_def(graph_def, name="")
+    given = next(node for node in graph_def.node if node.name == "input")
+    shape = [dim.size for dim in given.attr["shape"].shape.dim]
+    rest = type(graph_def)(versions=graph_def.versions)
+    rest.node.extend(node for node in graph_def.node if node.name != "input")
 
-    wrapped = tf.compat.v1.wrap_function(load, [])
-    return wrapped.prune(
-        wrapped.graph.get_tensor_by_name("input:0"), wrapped.graph.get_tensor_by_name("output:0")
-    )
+    def load(tensor: Any) -> Any:
+        return tf.graph_util.import_graph_def(
+            rest, name="", input_map={"input:0": tensor}, return_elements=["output:0"]
+        )[0]
+
+    return tf.compat.v1.wrap_function(load, [tf.TensorSpec(shape, tf.float32, name="input")])
+
+
+def _flat(function: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a traced function's GraphDef without function calls, and the values of what became constant.
+
+    A function that calls no other is taken as it is: TensorFlow's own way, which is for every function,
+    copies the weights four times and the graph three times.
+    """
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    graph_def = function.graph.as_graph_def()
+    values = None if graph_def.library.function else _read_once(function, graph_def)
+    if values is not None:
+        return graph_def, values
+    inlined = _inlined(convert_variables_to_constants_v2(function))
+    return inlined.graph.as_graph_def(), {}
+
+
+def _read_once(function: Any, graph_def: Any) -> dict[str, Any] | None:
+    """Return the values of captured variables and tensors by placeholder; reads hand them on, in place.
+
+    None where something else than a reading is done with a variable.
+    """
+    import tensorflow as tf
+
+    held = {inner.op.name: outer for outer, inner in function.graph.captures}
+    variables = {name for name, outer in held.items() if outer.dtype == tf.resource}
+    for node in graph_def.node:
+        used = variables.intersection(name.partition(":")[0] for name in node.input)
+        if used and node.op != "ReadVariableOp":
+            return None
+        if used:
+            kind = node.attr["dtype"].type
+            node.op = "Identity"
+            node.attr.clear()
+            node.attr["T"].type = kind
+    if not all(outer.dtype.is_numpy_compatible for name, outer in held.items() if name not in variables):
+        return None
+    by_handle = {id(variable.handle): variable for variable in function.graph.variables}
+    if any(id(held[name]) not in by_handle for name in variables):
+        return None
+    return {n: (by_handle[id(o)] if n in variables else o).numpy() for n, o in held.items()}
+
+
+def _become_constant(graph: Graph, name: str, value: np.ndarray[Any, Any]) -> None:
+    import tensorflow as tf
+
+    kind = tf.compat.v1.AttrValue(type=tf.as_dtype(value.dtype).as_datatype_enum)
+    graph.nodes.pop(name)
+    graph.add("Const", name, [], dtype=kind)
+    graph.constants[name] = value
 
 
 def _inlined(function: Any) -> Any:
@@ -98,9 +155,7 @@ def _rename(graph: Graph) -> None:
     import tensorflow as tf
 
     while prefix := _shared_prefix(graph):
-        for name in list(graph.nodes):
-            if name.startswith(prefix):
-                _move(graph, name, name.removeprefix(prefix))
+        _drop(graph, prefix)
     last = graph.nodes[graph.output]
     if last.op == "Identity" or graph.output == "output":
         _move(graph, graph.output, "output")
@@ -121,6 +176,15 @@ def _shared_prefix(graph: Graph) -> str:
         return ""
     prefix = first.pop() + "/"
     return "" if any(n.removeprefix(prefix) in graph.nodes for n in inner) else prefix
+
+
+def _drop(graph: Graph, prefix: str) -> None:
+    for node in graph.nodes.values():
+        node.name = node.name.removeprefix(prefix)
+        node.input[:] = [name.removeprefix(prefix) for name in node.input]
+    graph.nodes = {node.name: node for node in graph.nodes.values()}
+    graph.constants = {name.removeprefix(prefix): value for name, value in graph.constants.items()}
+    graph.output = graph.output.removeprefix(prefix)
 
 
 def _move(graph: Graph, old: str, new: str) -> None:
