@@ -10,11 +10,13 @@ PRECISION  fp32   weights and activations in 32-bit floats
            w8a16  8-bit weights, 16-bit integer activations, calibrated; float32 in and out
            dyn8   8-bit weights, activations quantized as they come; float32 in and out
            w8     8-bit weights, made floats again before they are used; float32 in and out
+           w8a8   8-bit weights per channel, 8-bit activations per tensor, calibrated; float32 in and out
+           p4     weights from a palette of 2^4 values a tensor; float32 in and out; p6, p8: 2^6, 2^8
 
            format   made when no recipe is named   when named
            tflite   fp32 fp16 int8                 w8a16 dyn8 w8
            onnx     fp32 fp16 int8                 w8u8 dyn8
-           coreml   fp32 fp16
+           coreml   fp32 fp16                      w8a8 w8 p4 p6 p8
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from edgekit.errors import UnknownNameError, UsageError
 PRECISIONS: dict[str, tuple[str, ...]] = {
     "tflite": ("fp32", "fp16", "int8", "w8a16", "dyn8", "w8"),
     "onnx": ("fp32", "fp16", "int8", "w8u8", "dyn8"),
-    "coreml": ("fp32", "fp16"),
+    "coreml": ("fp32", "fp16", "w8a8", "w8", "p4", "p6", "p8"),
 }
 """The precisions of each format, in the order in which they are listed."""
 DEFAULTS = ("fp32", "fp16", "int8")
 """The precisions that are made when no recipe is named, in every format that has them."""
-CALIBRATED = ("int8", "w8u8", "w8a16")
+CALIBRATED = ("int8", "w8u8", "w8a16", "w8a8")
 """The precisions that need activation ranges."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import uuid
@@ -9,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
-from edgekit.errors import ConversionError, MissingExtraError
+from edgekit.convert.coreml_activations import quantized_activations
+from edgekit.convert.coreml_program import coremltools, float_program, halved, write
+from edgekit.convert.coreml_weights import SMALL, linear_weights, palettes, weights_of
+from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
 
-TARGET = "iOS16"
-"""The oldest system whose ML programs take 16-bit inputs and compressed weights."""
+    from edgekit.convert.ranges import Grid
+
+_OLDEST, _INTEGERS = "iOS16", "iOS17"
+"""The oldest system whose ML programs take 16-bit inputs and compressed weights; and 8-bit activations."""
+_PALETTES = {"p4": 4, "p6": 6, "p8": 8}
 _DATE = "com.github.apple.coremltools.conversion_date"
 _NAMESPACE = uuid.UUID("5f0d1c52-7c0e-4f43-9d0a-7c9d4c9a6e11")
 _DTYPES = {65568: "float32", 65552: "float16", 131104: "int32"}
@@ -26,7 +33,10 @@ _DTYPES = {65568: "float32", 65552: "float16", 131104: "int32"}
 class CoremlConverter:
     """The format "coreml"; see `base.Converter`.
 
-    fp32 and fp16: weights and activations in that precision, input and output float32.
+    fp32: weights and activations in 32 bits. All others: in 16 bits where they are floats. w8 and p4 to p8
+    store weights in 8 bits, or in a palette of 2^4 to 2^8 values. w8a8: 8-bit weights, activations on 8-bit
+    grids.
+    Input and output are float32.
     """
 
     suffix = ".mlpackage"
@@ -36,13 +46,11 @@ class CoremlConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .mlpackage folder."""
-        try:
-            import coremltools
-        except ImportError as error:
-            raise MissingExtraError("coremltools", "convert") from error
+        coremltools()
         gc.freeze()  # coremltools collects garbage often; without this each time walks all of TensorFlow
         try:
-            _write(coremltools, work, precision, path)
+            program, found = _program(work, precision)
+            write(program, path, found["minimum_deployment_target"])
         except (ValueError, RuntimeError, KeyError, NotImplementedError, TypeError, AttributeError) as error:
             raise ConversionError(
                 f"Core ML can't express {work.frozen.source.name} ({str(error)[:200]})",
@@ -50,14 +58,13 @@ class CoremlConverter:
                 evidence=str(error),
             ) from error
         finally:
-            gc.collect()  # it leaves its temporary folders to the collector
             gc.unfreeze()
         spec = settle(path)
         source = work.frozen.source
         return Made(
             inputs=(_spec(spec.description.input[0], source.input),),
             outputs=(_spec(spec.description.output[0], source.output),),
-            provenance={"minimum_deployment_target": TARGET},
+            provenance=found,
         )
 
     def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -74,30 +81,59 @@ class CoremlConverter:
         """Hold the package's program and weights against the frozen graph."""
         from edgekit.convert.mil.check import check_program
 
-        check_program(path, work.frozen, precision)
+        integers = precision == "w8a8"
+        grids = _allowed(work) if integers else frozenset()
+        check_program(path, work.for_integers if integers else work.frozen, precision, grids)
         return f"structure and weights checked, program {self.caveat}"
 
 
 CONVERTER = CoremlConverter()
 
 
-def _write(coremltools: Any, work: Work, precision: str, path: Path) -> None:
-    import numpy as np
+def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
+    """Return a program in a precision, and what made it; the float32 one is made once."""
+    found = {"minimum_deployment_target": _OLDEST}
+    if precision == "w8a8":
+        return _integers(work)
+    full = work.once("coreml fp32", lambda: float_program(work.frozen, _OLDEST))
+    if precision == "fp32":
+        return full, found
+    half = work.once("coreml fp16", lambda: halved(full))
+    if precision == "fp16":
+        return half, found
+    program = copy.deepcopy(half)
+    if precision == "w8":
+        names = linear_weights(program, weights_of(full))
+        found["quantizer"] = f"8-bit integers, symmetric, per channel; {len(names)} weights"
+    else:
+        names = palettes(program, _PALETTES[precision])
+        found["quantizer"] = (
+            f"palettes of {1 << _PALETTES[precision]} values by exact k-means; {len(names)} weights, "
+            f"those of fewer than {SMALL} elements in 16 bits"
+        )
+    return program, found
 
-    shape = work.frozen.source.input.shape
-    package = coremltools.convert(
-        [work.frozen.function],
-        source="tensorflow",
-        inputs=[coremltools.TensorType(name="input", shape=shape, dtype=np.float32)],
-        outputs=[coremltools.TensorType(name="output", dtype=np.float32)],
-        minimum_deployment_target=coremltools.target[TARGET],
-        compute_precision={
-            "fp32": coremltools.precision.FLOAT32,
-            "fp16": coremltools.precision.FLOAT16,
-        }[precision],
-        skip_model_load=True,
-    )
-    package.save(str(path))
+
+def _integers(work: Work) -> tuple[Any, dict[str, str]]:
+    full = float_program(work.for_integers, _INTEGERS)
+    originals = weights_of(full)
+    full, grids, lacking = quantized_activations(full, work, _INTEGERS)
+    work.shared["coreml apart"] = [grids[name] for name in lacking]
+    program = halved(full)
+    linear_weights(program, originals)
+    found = {
+        "minimum_deployment_target": _INTEGERS,
+        "quantizer": f"8-bit weights per channel, {len(grids)} activations, {work.recorded.method}",
+    }
+    if lacking:
+        found["measured_apart"] = ", ".join(lacking)
+    return program, found
+
+
+def _allowed(work: Work) -> frozenset[Grid]:
+    """Return the record's grids, and those of what it lacks."""
+    record = work.recorded
+    return frozenset((*map(record.grid, record.ranges), *work.shared.get("coreml apart", ())))
 
 
 def settle(path: Path) -> Any:

@@ -78,6 +78,15 @@ BARS: dict[str, Bar] = {
         step=0.0,
         reason="8-bit weights alone: 10 to 37 dB and 69 to 100 % measured likewise",
     ),
+    "w8a8": Bar(
+        snr_db=3.0,
+        top1_agreement=0.25,
+        step=0.0,
+        reason="the grids of int8",
+    ),
+    "p8": Bar(snr_db=5.0, top1_agreement=0.4, step=0.0, reason="as w8"),
+    "p6": Bar(snr_db=3.0, top1_agreement=0.25, step=0.0, reason="as w8"),
+    "p4": Bar(snr_db=1.0, top1_agreement=0.1, step=0.0, reason="as w8"),
 }
 
 

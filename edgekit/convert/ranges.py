@@ -34,7 +34,8 @@ class Grid:
     """How 8 bits stand for real values: real = scale * (stored - zero_point), stored from -128 to 127.
 
     Attributes:
-        scale: representable in float32.
+        scale: representable in float32, and in float16 where that has its 11 bits (from 6e-5 on): Core ML's
+            16-bit programs then have the very scale of the other formats.
         zero_point: for signed storage; unsigned storage adds 128.
     """
 
@@ -63,8 +64,19 @@ def grid(low: float, high: float) -> Grid:
     low, high = min(low, 0.0), max(high, 0.0)
     if high - low < _TINY:
         return Grid(scale=1.0, zero_point=0)
-    scale = float(np.float32((high - low) / LEVELS))
+    scale = _half((high - low) / LEVELS)
     return Grid(scale=scale, zero_point=int(np.clip(np.rint(-128 - low / scale), -128, 127)))
+
+
+def _half(scale: float) -> float:
+    """Return the least float16 that is no smaller, or the nearest float32 where float16 has fewer bits."""
+    import numpy as np
+
+    info = np.finfo(np.float16)
+    if not float(info.tiny) <= scale <= float(info.max):
+        return float(np.float32(scale))
+    near = np.float16(scale)
+    return float(near if float(near) >= scale else np.nextafter(near, info.max))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

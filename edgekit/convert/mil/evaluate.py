@@ -123,18 +123,29 @@ class Program:
         Raises:
             ConversionError: an input is missing or of another shape, or an operation fails; it is named.
         """
+        found = {name: value for name, value in self.steps(inputs) if name in self.outputs}
+        return {name: found[name] if name in found else self.constants[name] for name in self.outputs}
+
+    def steps(self, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+        """Evaluate once, and yield each input and each value as it is computed, with its name.
+
+        Raises:
+            ConversionError: as `run`.
+        """
         import numpy as np
 
         values: dict[str, Any] = dict(self.constants)
         for value in self.inputs:
             values[value.name] = _fitting(inputs, value)
-        with np.errstate(all="ignore"):
-            for node in self.nodes:
-                for output, found in zip(node.outputs, node.evaluate(values), strict=True):
-                    values[output.name] = found
-                for name in node.frees:
-                    del values[name]
-        return {name: values[name] for name in self.outputs}
+            yield value.name, values[value.name]
+        for node in self.nodes:
+            with np.errstate(all="ignore"):
+                results = node.evaluate(values)
+            for output, found in zip(node.outputs, results, strict=True):
+                values[output.name] = found
+                yield output.name, found
+            for name in node.frees:
+                del values[name]
 
 
 def evaluate(package: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,118 @@
+"""A frozen graph as a Core ML program, and programs as packages.
+
+coremltools reads the graph once; every precision starts from a copy of that one float32 program. Its passes
+are run one after another without its check of the whole program after each, which takes as long as all of
+them together; each stage is checked at its end.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from edgekit.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgekit.source import FrozenGraph
+
+HALVED = "common::add_fp16_cast"
+_INTEGERS = "common::add_int16_cast"
+_TIDY = (
+    "common::dead_code_elimination",
+    "common::const_elimination",
+    "common::cast_optimization",
+    "common::dead_code_elimination",
+    "common::const_elimination",
+    "common::const_deduplication",
+    "common::noop_elimination",
+    "common::dedup_op_and_var_names",
+    "common::remove_redundant_ops",
+    "common::topological_reorder",
+    "common::dead_code_elimination",
+)
+"""What may have to be done after a precision was changed; the float32 program is in its final form before."""
+
+
+def coremltools() -> Any:
+    """Return the library.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import coremltools as library
+    except ImportError as error:
+        raise MissingExtraError("coremltools", "convert") from error
+    return library
+
+
+def float_program(frozen: FrozenGraph, target: str) -> Any:
+    """Return a graph as a program in 32-bit floats, by coremltools' own front end and default passes.
+
+    Args:
+        frozen: the graph.
+        target: the oldest system that the program is for ("iOS16").
+    """
+    import numpy as np
+
+    library = coremltools()
+    from coremltools.converters.mil.frontend.tensorflow2.load import TF2Loader
+
+    class Loader(TF2Loader):  # type: ignore[misc]
+        """coremltools' own, without freezing and folding what is frozen and folded."""
+
+        def _graph_def_from_model(self, output_names: Any = None) -> Any:
+            return self.extract_sub_graph(self.model[0].graph.as_graph_def(add_shapes=True), output_names)
+
+    program = Loader(
+        [frozen.function],
+        debug=False,
+        inputs=[library.TensorType(name="input", shape=frozen.source.input.shape, dtype=np.float32)],
+        outputs=[library.TensorType(name="output", dtype=np.float32)],
+        specification_version=library.target[target],
+        use_default_fp16_io=False,
+    ).load()
+    pipelines = library.PassPipeline
+    front = pipelines.get_pipeline("frontend_tensorflow2").passes
+    common = [name for name in pipelines.DEFAULT.passes if name not in (HALVED, _INTEGERS)]
+    apply(program, (*front, *common))
+    return program
+
+
+def halved(program: Any) -> Any:
+    """Return a copy in 16-bit floats between its float32 input and output."""
+    found = copy.deepcopy(program)
+    apply(found, (HALVED, "common::update_output_dtypes", *_TIDY))
+    return found
+
+
+def apply(program: Any, passes: Sequence[str]) -> None:
+    """Change a program by coremltools' passes, and check it once at the end."""
+    from coremltools.converters.mil.mil.passes.pass_registry import PASS_REGISTRY
+
+    for name in passes:
+        PASS_REGISTRY[name](program)
+    program.validate(check_essential_scope=True)
+
+
+def write(program: Any, path: Path, target: str) -> None:
+    """Write a program as a package, a copy of it changed as the file format needs."""
+    library = coremltools()
+    from coremltools.converters.mil.converter import mil_convert
+
+    program = copy.deepcopy(program)
+    names = library.PassPipeline.get_pipeline("backend_mlprogram").passes
+    apply(program, names)
+    mil_convert(
+        program,
+        convert_from="milinternal",
+        convert_to="mlprogram",
+        compute_units=library.ComputeUnit.ALL,
+        specification_version=library.target[target],
+        main_pipeline=library.PassPipeline.EMPTY,
+        package_dir=str(path),
+        skip_model_load=True,
+    )
