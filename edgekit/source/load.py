@@ -1,4 +1,4 @@
-"""Read a source: a zoo name, a .keras, .h5 or .onnx file, or a SavedModel folder."""
+"""Read a source: a zoo name, a .keras, .h5, .onnx or .tflite file, or a SavedModel folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgekit.source.graph import Graph
 
 IMAGE_RANK = 4
-_SUFFIXES = {".keras": "keras", ".h5": "h5", ".hdf5": "h5", ".onnx": "onnx"}
+_SUFFIXES = {".keras": "keras", ".h5": "h5", ".hdf5": "h5", ".onnx": "onnx", ".tflite": "tflite"}
 _PICKLED = (".pt2", ".pt", ".pth")
 _UNREADABLE = (ValueError, OSError, KeyError, TypeError, AttributeError, ImportError, RuntimeError, EOFError)
 
@@ -48,8 +48,8 @@ def load_source(
     """Read a network and trace it with a batch of 1.
 
     Args:
-        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras, .h5 or
-            .onnx file or of a SavedModel folder.
+        spec: a zoo name ("mobilenet_v2_0.35", "shufflenet_v2_0.5x@128"), or the path of a .keras, .h5,
+            .onnx or float32 .tflite file or of a SavedModel folder.
         weights: for a zoo name, "none" (seeded), "imagenet" or a file.
         classes: for a zoo name, how many outputs.
         resolution: height and width in pixels, for a zoo name or a network whose input size is open.
@@ -76,6 +76,10 @@ def load_source(
             from edgekit.source.onnx.source import load_onnx
 
             return load_onnx(Path(spec), resolution=resolution, input_shape=input_shape)
+        if kind == "tflite":
+            from edgekit.source.tflite.source import load_tflite
+
+            return load_tflite(Path(spec), resolution=resolution)
         if kind == "zoo":
             opened = _open_zoo(spec, weights, classes, resolution, seed)
         else:
@@ -99,7 +103,7 @@ def load_source(
 
 
 def source_kind(spec: str) -> str:
-    """Tell what a source is without reading it: "zoo", "keras", "h5", "onnx" or "savedmodel".
+    """Tell what a source is without reading it: "zoo", "keras", "h5", "onnx", "tflite" or "savedmodel".
 
     Raises:
         UnknownNameError: neither a path that exists nor a zoo name.
@@ -134,7 +138,7 @@ def _no_kind(spec: str, suffix: str) -> UsageError:
         )
     return UsageError(
         f"{spec} is of no kind that EdgeKit reads",
-        hint="give a .keras, .h5 or .onnx file, or a SavedModel folder",
+        hint="give a .keras, .h5, .onnx or .tflite file, or a SavedModel folder",
     )
 
 

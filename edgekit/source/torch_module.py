@@ -13,8 +13,9 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConversionError, MissingExtraError, UsageError
+from edgekit.source.carried import IMPORT_SNR_DB
 from edgekit.source.onnx.file import checked
-from edgekit.source.onnx.source import IMPORT_SNR_DB, onnx_source
+from edgekit.source.onnx.source import onnx_source
 from edgekit.source.quiet import quiet
 
 if TYPE_CHECKING:

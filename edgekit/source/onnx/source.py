@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.artifact import TensorSpec
-from edgekit.errors import ConversionError, MissingExtraError, UsageError
+from edgekit.errors import MissingExtraError, UsageError
+from edgekit.source.carried import carried_source
 from edgekit.source.onnx.file import closed_shape, layout_of, make_static, open_onnx, set_shape
-from edgekit.source.trace import to_function, trace
-from edgekit.source.types import Source, run_each
+from edgekit.source.trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,13 +15,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from edgekit.source.graph import Graph
+    from edgekit.source.types import Source
 
-IMPORT_SNR_DB = 60.0
-"""The bar on carrying over: 100 dB and more were measured; a wrong attribute is below 40."""
-_TRIALS = 2
 _THREADS = 2
-_STATISTICS = (3, 4)
 
 
 def load_onnx(
@@ -69,28 +64,19 @@ def onnx_source(
     static = make_static(proto, shape)
     reference = OnnxReference(static, name)
     graph = trace(importer(static, name), shape, name)
-    outputs = _prove(graph, reference, shape, name)
-    set_shape(static.graph.output[0], (1, *outputs[1:]))
-    layout = layout_of(static, shape)
-    return Source(
+    source = carried_source(
+        graph,
+        reference,
+        shape,
         name=name,
         kind=kind,
-        graph=graph,
-        inputs=(TensorSpec(name="input", shape=shape, dtype="float32", layout=layout),),
-        outputs=(
-            TensorSpec(
-                name="output",
-                shape=(1, *outputs[1:]),
-                dtype="float32",
-                layout="NC" if len(outputs) == 2 else "any",  # noqa: PLR2004 - batch and classes
-            ),
-        ),
-        sha256=graph.sha256(),
-        parameters=parameters(graph),
+        runtime="ONNX Runtime",
+        layout=layout_of(static, shape),
         options=options,
         proto=static,
-        reference=reference,
     )
+    set_shape(static.graph.output[0], source.output.shape)
+    return source
 
 
 class OnnxReference:
@@ -150,47 +136,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
         "RuntimeException",
     )
     return tuple(getattr(state, name) for name in names)
-
-
-def _prove(graph: Graph, reference: OnnxReference, shape: tuple[int, ...], name: str) -> tuple[int, ...]:
-    """Hold the graph against ONNX Runtime on noise; return the shape of the outputs."""
-    import numpy as np
-    import tensorflow as tf
-
-    from edgekit.source.freezing import snr
-
-    noise = np.random.default_rng(1).uniform(-1, 1, size=(_TRIALS, *shape[1:])).astype(np.float32)
-    wanted = reference(noise)
-    try:
-        got = run_each(to_function(graph.to_graph_def()), noise)
-    except (tf.errors.OpError, TypeError) as error:  # it asks for another signature when an operation failed
-        raise ConversionError(
-            f"{name} could not be carried over: TensorFlow can't run it",
-            hint="report it with the network",
-            evidence=str(error),
-        ) from error
-    if len(wanted) != _TRIALS:
-        raise UsageError(
-            f"{name} gives {len(wanted) // _TRIALS} rows for a batch of 1", hint="export one that gives one"
-        )
-    if got.shape != wanted.shape or not snr(wanted, got) >= IMPORT_SNR_DB:
-        found = f"{got.shape} instead of {wanted.shape}" if got.shape != wanted.shape else ""
-        raise ConversionError(
-            f"{name} could not be carried over: {found or f'{snr(wanted, got):.1f} dB from ONNX Runtime'} "
-            f"(bar {IMPORT_SNR_DB:g} dB)",
-            hint="report it with the network; ONNX recipes need the same",
-        )
-    return tuple(int(n) for n in wanted.shape)
-
-
-def parameters(graph: Graph) -> int:
-    """Return how many numbers training could change: float constants, without batch norm's statistics."""
-    found: dict[str, int] = {}
-    for name in graph.order():
-        node = graph.nodes[name]
-        for index, reference in enumerate(node.input):
-            statistic = node.op.startswith("FusedBatchNorm") and index in _STATISTICS
-            value = graph.constants.get(reference)
-            if value is not None and value.dtype.kind == "f" and value.ndim and not statistic:
-                found[reference] = int(value.size)
-    return sum(found.values())
