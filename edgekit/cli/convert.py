@@ -57,6 +57,10 @@ def add_commands(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="FILE", help="the classes' names, one a line")
     parser.add_argument(
+        "--remake", action="store_true",
+        help="make again what is in the bundle already, made from the same inputs",
+    )  # fmt: skip
+    parser.add_argument(
         "--for", dest="target", metavar="TARGET", help="only the formats that this target takes"
     )
 
@@ -101,7 +105,8 @@ def convert(args: Namespace) -> int:
             labels=engine.read_labels(args.labels) if args.labels else None,
             preprocessing=preprocessing,
             calibration_method=args.calibration_method,
-            on_step=steps_shown(progress, finished="convert"),
+            remake=args.remake,
+            on_step=steps_shown(progress, finished=("convert", "kept")),
         )
     _print(result, left_out, as_json=args.json)
     return 1 if result.failed else 0

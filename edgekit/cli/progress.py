@@ -80,18 +80,18 @@ def _make_bar() -> RichProgress:
     )
 
 
-def steps_shown(progress: Progress, *, finished: str = "") -> Callable[[Any], None]:
-    """Return an `on_step` that shows steps as they begin and, of one phase, notes each that is done.
+def steps_shown(progress: Progress, *, finished: tuple[str, ...] = ()) -> Callable[[Any], None]:
+    """Return an `on_step` that shows steps as they begin and, of some phases, notes each that is done.
 
     Args:
         progress: where they are shown.
-        finished: the phase whose ends are noted; "" for none.
+        finished: the phases whose ends are noted.
     """
 
     def show(step: Any) -> None:
         if step.seconds is None:
             progress.step(str(step), done=step.done, total=step.total or None)
-        elif step.phase == finished:
+        elif step.phase in finished:
             progress.note(str(step))
 
     return show

@@ -144,7 +144,8 @@ class Step:
 
     Attributes:
         recipe: the recipe at work, or "" for what all share.
-        phase: "freeze", "golden", "calibrate", "convert", "prove", "write", "verify" or "accuracy".
+        phase: "freeze", "golden", "calibrate", "convert", "prove", "write", "verify" or "accuracy", or
+            "kept" of a recipe that is not made again.
         seconds: how long the phase took; None when it begins or is under way.
         done: how many inputs of a phase that is under way are done.
         total: how many there are; 0 where nobody counts.

@@ -36,12 +36,16 @@ class ConvertResult:
         seconds: how long each recipe took, proof included, by name; "freeze", "golden" and "calibrate" are
             shared by all.
         warnings: what is doubtful about the calibration data, a sentence each.
+        made: the recipes that were made now.
+        kept: the recipes that were there already, made from the same inputs.
     """
 
     bundle: Bundle | None
     failed: tuple[Failure, ...]
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON's types."""
@@ -51,7 +55,10 @@ class ConvertResult:
             "schema": SCHEMA,
             "bundle": None if self.bundle is None else str(self.bundle.root),
             "fused_preprocessing": None if self.bundle is None else self.bundle.fused,
-            "artifacts": [{key: a.to_json()[key] for key in keys} for a in artifacts],
+            "artifacts": [
+                {**{key: a.to_json()[key] for key in keys}, "made": a.recipe in self.made} for a in artifacts
+            ],
+            "kept": list(self.kept),
             "failed": [{"recipe": f.recipe, "error": str(f.error)} for f in self.failed],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "warnings": list(self.warnings),

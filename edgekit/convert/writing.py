@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import MANIFEST, Bundle, Golden, SourceRecord, write_atomic
+from edgekit.convert.leftovers import GOLDEN, LABELS, clear, is_unfinished, tidy, workplace
 from edgekit.convert.ranges import RECORD
 from edgekit.errors import UsageError
 from edgekit.recipe import recipe_names
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import Source
 
-ARTIFACTS, GOLDEN, LABELS = "artifacts", "golden", "labels.txt"
+_RECORDED = ("calibration_record", "calibration_record_sha256")
 
 
 def existing(out: Path, source: Source) -> Bundle | None:
@@ -39,7 +39,7 @@ def existing(out: Path, source: Source) -> Bundle | None:
     if not out.is_dir():
         raise UsageError(f"{out} is a file", hint="name a folder for the bundle")
     if not (out / MANIFEST).exists():
-        if any(out.iterdir()):
+        if any(out.iterdir()) and not is_unfinished(out):
             raise UsageError(
                 f"{out} is a folder with other things in it", hint="name a new folder for the bundle"
             )
@@ -67,11 +67,14 @@ def _built_in(fused: str | None) -> str:
 class BundleWriter:
     """Adds proved artifacts to a bundle, one by one; `bundle.json` is written after each.
 
+    Whenever it is stopped, the manifest names only what is there: what changes is taken out of it first, or
+    is written under another name.
+
     Args:
         out: the bundle's folder; made when the first artifact is added.
         before: the bundle that is there already, or None.
         source: what it is made from.
-        golden: inputs and outputs, and where the inputs came from.
+        golden: inputs and outputs, and where the inputs came from; None where those of `before` stay.
         preprocessing: how an image becomes an input, or None.
         labels: the classes' names, or None.
         provenance: of the bundle.
@@ -84,7 +87,7 @@ class BundleWriter:
         before: Bundle | None,
         source: Source,
         *,
-        golden: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str],
+        golden: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], str] | None,
         preprocessing: Preprocessing | None,
         labels: Sequence[str] | None,
         provenance: Mapping[str, str],
@@ -102,7 +105,7 @@ class BundleWriter:
 
     def workplace(self) -> Path:
         """Return a folder beside the bundle, on the same file system, for what is not proved yet."""
-        place = self.out.parent / f".{self.out.name}.{os.getpid()}.part"
+        place = workplace(self.out)
         place.mkdir(parents=True, exist_ok=True)
         return place
 
@@ -121,9 +124,21 @@ class BundleWriter:
         artifacts = sorted((*others, artifact), key=lambda a: order.get(a.recipe, len(order)))
         return self._save(dataclasses.replace(bundle, artifacts=tuple(artifacts)))
 
+    def finish(self) -> None:
+        """Write what changed in a bundle that is there, where no artifact was added to it."""
+        before = self.bundle
+        if before is None or self._opened:
+            return
+        relabelled = self._labels is not None and self._labels != before.label_names()
+        described = before.preprocessing is None and self._preprocessing is not None
+        if self._golden is not None or relabelled or described:
+            self._open()
+
     def close(self) -> None:
-        """Remove what was not proved."""
-        shutil.rmtree(self.workplace(), ignore_errors=True)
+        """Remove what was not proved, and what the bundle no longer names."""
+        if (self.out / MANIFEST).is_file():
+            tidy(Bundle.load(self.out))
+        clear(self.out)
 
     def _save(self, bundle: Bundle) -> Bundle:
         bundle.save()
@@ -134,14 +149,16 @@ class BundleWriter:
         """Return the bundle with this call's golden data, labels and provenance, written on first use."""
         if self._opened and self.bundle is not None:
             return self.bundle
+        self.workplace()  # tells an unfinished bundle from a user's folder
         self.out.mkdir(parents=True, exist_ok=True)
         before = self.bundle
         labels = before.labels if before else None
         if self._labels is not None:
             labels = LABELS
             write_atomic(self.out / LABELS, ("\n".join(self._labels) + "\n").encode())
+        provenance = dict(before.provenance) if before else {}
         if self._record is not None:
-            write_atomic(self.out / RECORD, self._record.to_json())
+            self._write_record(self._record.to_json(), provenance)
         bundle = Bundle(
             root=self.out,
             source=_record(self._source),
@@ -149,18 +166,29 @@ class BundleWriter:
             golden=self._write_golden(before),
             preprocessing=self._preprocessing or (before.preprocessing if before else None),
             labels=labels,
-            provenance={**(before.provenance if before else {}), **self._provenance},
+            provenance={**provenance, **self._provenance},
         )
         self._opened = True
         return self._save(bundle)
 
+    def _write_record(self, content: bytes, provenance: dict[str, str]) -> None:
+        """Write the calibration record; while another takes its place the manifest names none."""
+        kept = provenance.get("calibration_record_sha256")
+        if self.bundle is not None and kept not in (None, hashlib.sha256(content).hexdigest()):
+            for key in _RECORDED:
+                provenance.pop(key, None)
+            self._save(dataclasses.replace(self.bundle, provenance=dict(provenance)))
+        write_atomic(self.out / RECORD, content)
+
     def _write_golden(self, before: Bundle | None) -> Golden:
         """Write golden data under names that nobody uses yet; old files stay until the manifest is new."""
+        if self._golden is None and before is not None:
+            return before.golden
+        if self._golden is None:
+            raise UsageError(f"there is no bundle at {self.out} whose golden data could stay")
         inputs, outputs, origin = self._golden
         parts = {"inputs": _npy(inputs), "outputs": _npy(outputs)}
         shas = {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
-        if before and before.golden.inputs_sha256 == shas["inputs"]:
-            return before.golden
         (self.out / GOLDEN).mkdir(exist_ok=True)
         paths = {}
         for name, content in parts.items():

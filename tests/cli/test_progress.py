@@ -81,7 +81,7 @@ def test_an_error_inside_goes_on():
 
 def test_steps_note_the_ends_of_one_phase(capsys):
     with Progress() as progress:
-        show = steps_shown(progress, finished="convert")
+        show = steps_shown(progress, finished=("convert",))
         for phase in ("convert", "prove"):
             show(Step(recipe="onnx-fp32", phase=phase))
             show(Step(recipe="onnx-fp32", phase=phase, seconds=1.26))
