@@ -58,6 +58,10 @@ def taps(
         yield x[(slice(None), slice(None), *cut)]
 
 
+_CACHED = 1 << 16
+"""So many elements of a sum at a time."""
+
+
 @evaluates("conv")
 def _conv(given: Given) -> Array:
     x, weight = given["x"], given["weight"]
@@ -70,26 +74,43 @@ def _conv(given: Given) -> Array:
     sizes = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], spans, steps, strict=True)]
     found = taps(x, kernel, steps, dilations, sizes)
     groups = given.integer("groups", 1)
+    bias = given.array("bias")
     if weight.shape[1] == 1 and groups == x.shape[1]:
-        return _biased(_depthwise(found, weight, (x.shape[0], weight.shape[0], *sizes)), given.array("bias"))
-    return _biased(_dense(found, weight, groups, sizes), given.array("bias"))
+        made = _depthwise(found, weight, (x.shape[0], weight.shape[0], *sizes))
+    else:
+        made = _dense(found, weight, groups, sizes)
+    if bias is not None:
+        made += bias.reshape(-1, *ones)
+    return made
 
 
 def _depthwise(found: Iterator[Array], weight: Array, shape: tuple[int, ...]) -> Array:
-    """Sum the taps, each times its place of the kernel; a channel may give several."""
-    total, term = np.zeros(shape, np.float32), np.empty(shape, np.float32)
+    """Sum the taps, each times its place of the kernel; a channel may give several.
+
+    A few channels at a time, so that their sums stay in the processor's cache.
+    """
+    total = np.zeros(shape, np.float32)
     places = weight.reshape(weight.shape[0], -1).T.reshape(-1, 1, weight.shape[0], *[1] * (len(shape) - 2))
-    for tap, place in zip(found, places, strict=True):
-        repeats = shape[1] // tap.shape[1]
-        np.multiply(tap if repeats == 1 else np.repeat(tap, repeats, axis=1), place, out=term)
-        total += term
+    views = list(found)
+    repeats = shape[1] // views[0].shape[1]
+    width = max(1, _CACHED // max(1, total[:, 0].size * repeats))  # channels of the input at a time
+    term = np.empty_like(total[:, : width * repeats])
+    for begin in range(0, views[0].shape[1], width):
+        part = slice(begin * repeats, (begin + width) * repeats)
+        into = total[:, part]
+        room = term[:, : into.shape[1]]
+        for view, place in zip(views, places, strict=True):
+            tap = view[:, begin : begin + width]
+            np.multiply(tap if repeats == 1 else np.repeat(tap, repeats, axis=1), place[:, part], out=room)
+            into += room
     return total
 
 
 def _dense(found: Iterator[Array], weight: Array, groups: int, sizes: Sequence[int]) -> Array:
     """Multiply the taps, as columns, by the kernel as a matrix, group by group."""
-    columns = np.stack(list(found), axis=2)  # N x C x places x sizes
-    batch, channels, places = columns.shape[:3]
+    views = list(found)
+    places, batch, channels = len(views), views[0].shape[0], views[0].shape[1]
+    columns = views[0] if places == 1 else np.stack(views, axis=2)  # N x C x places x sizes
     columns = columns.reshape(batch, groups, channels // groups * places, -1)
     rows = weight.reshape(groups, weight.shape[0] // groups, -1)
     return np.asarray(np.matmul(rows, columns)).reshape(batch, weight.shape[0], *sizes)

@@ -8,6 +8,7 @@ fused operations and the compute unit's own arithmetic may differ.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,7 @@ class Node:
             for name, source in self.inputs.items()
         }
         try:
-            found = self.operation.evaluate(Given(taken))
+            found = self.operation.evaluate(Given(taken, self.outputs[0].dtype))
         except ConversionError as error:
             raise ConversionError(f"{self} can't be evaluated here: {error}", hint=error.hint) from error
         except _NUMERIC as error:
@@ -177,8 +178,23 @@ def evaluate(package: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
             f"{package.name} takes inputs of the shape {value.shape}, not {(1, *inputs.shape[1:])}",
             hint="give inputs of its shape",
         )
-    found = [program.run({value.name: one[None]})[output] for one in inputs]
+    with _one_thread():
+        found = [program.run({value.name: one[None]})[output] for one in inputs]
     return np.concatenate(found).astype(np.float32, copy=False)
+
+
+def _one_thread() -> contextlib.AbstractContextManager[Any]:
+    """Hold matrix products to one thread where threadpoolctl is installed.
+
+    They are small here: several threads wait for each other longer than they compute, many times longer on a
+    busy machine.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        return contextlib.nullcontext()
+    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(limits=1)
+    return limits
 
 
 def op_kinds(package: Path) -> Counter[str]:

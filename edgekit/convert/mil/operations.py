@@ -19,10 +19,12 @@ class Given:
 
     Args:
         values: the inputs.
+        dtype: what the program declares its first output to be.
     """
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], dtype: str = "float32") -> None:
         self._values = values
+        self.dtype = dtype
 
     def __getitem__(self, name: str) -> Array:
         if name not in self._values:

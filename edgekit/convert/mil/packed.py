@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgekit.convert.mil.operations import Given, evaluates
-from edgekit.convert.mil.values import unpack
+from edgekit.convert.mil.values import settle, unpack
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -33,11 +33,14 @@ def _affine_dequantize(given: Given) -> Array:
     return np.asarray((data.astype(np.float32) - zero) * _along(given["scale"], data, axis))
 
 
-@evaluates("dequantize")
+@evaluates("dequantize", exact=True)
 def _dequantize(given: Given) -> Array:
     x, axis = given["input"], given.integer("axis", 0)
-    zero = _along(given.array("zero_point"), x, axis)
-    return np.asarray((x.astype(np.float32) - zero) * _along(given["scale"], x, axis))
+    zero, scale = _along(given.array("zero_point"), x, axis), _along(given["scale"], x, axis)
+    if zero.ndim or scale.ndim:
+        return settle((x.astype(np.float32) - zero) * scale, given.dtype)
+    levels = np.arange(256, dtype=np.uint8).view(x.dtype).astype(np.float32)
+    return np.take(settle((levels - zero) * scale, given.dtype), x.view(np.uint8))
 
 
 @evaluates("quantize", exact=True)
@@ -47,8 +50,10 @@ def _quantize(given: Given) -> Array:
         raise ConversionError(f"its output_dtype {name!r} is not evaluated here")
     limits = np.iinfo(name)
     zero = _along(given.array("zero_point"), x, axis)
-    found = np.round(x / _along(given["scale"], x, axis)) + zero
-    return np.clip(found, limits.min, limits.max).astype(name)
+    found = np.divide(x, _along(given["scale"], x, axis))
+    np.rint(found, out=found)
+    found += zero
+    return np.clip(found, limits.min, limits.max, out=found).astype(name)
 
 
 @evaluates("constexpr_cast", exact=True)

@@ -47,6 +47,10 @@ _IN_BLOB = {
     1: 10, 2: 11, 3: 31, 4: 21, 6: 22, 7: 32, 8: 25, 9: 37, 10: 36, 11: 35, 12: 39, 13: 38, 14: 23, 15: 33,
 }  # fmt: skip
 _SENTINEL = 0xDEADBEEF
+_BLOCK = 1 << 15
+"""Elements that are rounded at a time, which the processor's cache holds."""
+_HALF_END, _HALF_TINY = 65504.0, 2.0**-14
+"""The largest half float, and the smallest that has all its bits."""
 _ENTRY = struct.Struct("<IIQQQ")
 
 
@@ -186,10 +190,42 @@ def settle(array: Any, name: str) -> Array:
     What is beyond the range of a half float becomes infinite, as on the device.
     """
     array = np.asarray(array)
-    if name == "float16":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(array.astype(np.float16), np.float32)
-    return np.asarray(array, name)
+    if name != "float16":
+        return np.asarray(array, name)
+    if array.dtype != np.float32 or array.size < _BLOCK:
+        return _half(array)
+    flat = np.ascontiguousarray(array).reshape(-1)
+    found = np.empty_like(flat)
+    for begin in range(0, flat.size, _BLOCK):
+        found[begin : begin + _BLOCK] = _rounded(flat[begin : begin + _BLOCK])
+    return found.reshape(array.shape)
+
+
+def _half(array: Array) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(array.astype(np.float16), np.float32)
+
+
+def _rounded(x: Array) -> Array:
+    """Return float32 as half floats hold it: four times as fast as two conversions.
+
+    Half floats have 13 bits less behind the leading one: adding half of the last one that stays carries into
+    it. What is too large or too small for that rule is converted.
+    """
+    size = np.abs(x)
+    if not float(size.max()) < _HALF_END:  # a value that is not finite too
+        return _half(x)
+    bits = x.view(np.uint32)
+    found = bits >> 13
+    found &= 1
+    found += 0xFFF
+    found += bits
+    found &= np.uint32(0xFFFFE000)
+    rounded = found.view(np.float32)
+    small = np.flatnonzero(size < _HALF_TINY)
+    if small.size:
+        rounded[small] = _half(x[small])
+    return rounded
 
 
 def _filled(array: Array, shape: tuple[int, ...]) -> Array:
