@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
+from edgekit.convert.onnx_carried import carried_over
 from edgekit.convert.onnx_given import given, opset_of, quantizable
 from edgekit.convert.onnx_quantize import floats_read, quantized, still_float
 from edgekit.convert.onnx_tools import session, tidy_names
@@ -81,13 +82,11 @@ def _float_proto(work: Work) -> Any:
         return given(work.frozen.source)
     try:
         import onnx
-        import tf2onnx
+        import tf2onnx  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise MissingExtraError("tf2onnx", "convert") from error
     try:
-        proto, _ = tf2onnx.convert.from_graph_def(
-            work.frozen.graph_def, input_names=["input:0"], output_names=["output:0"], opset=OPSET
-        )
+        proto = carried_over(work.frozen.graph_def, OPSET)
     except (ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError) as error:
         raise _inexpressible(work, str(error)) from error
     known = {"", "ai.onnx"}

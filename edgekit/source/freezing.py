@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.errors import ConversionError
 from edgekit.source.evaluate import evaluate_constants, mark_static_shapes
 from edgekit.source.fold import fold_batch_norm, split_fused_batch_norm, split_groups
+from edgekit.source.memory import give_back
 from edgekit.source.quiet import quiet
 from edgekit.source.trace import to_function
 from edgekit.source.types import FrozenGraph, Source, run_each
@@ -33,6 +34,8 @@ def freeze(source: Source) -> FrozenGraph:
     Raises:
         ConversionError: the folded graph differs from the unfolded one.
     """
+    import numpy as np
+
     with quiet():
         graph = source.graph.copy()
         split_groups(graph)
@@ -44,7 +47,8 @@ def freeze(source: Source) -> FrozenGraph:
         graph_def = graph.to_graph_def()
         function, reference = to_function(graph_def), to_function(plain)
         snr_db = _prove(source, function, reference)
-        weights = {name: (op, value.astype("float32")) for name, op, value in graph.weights()}
+        weights = {name: (op, np.asarray(value, np.float32)) for name, op, value in graph.weights()}
+        give_back()
     return FrozenGraph(
         source=source,
         graph_def=graph_def,
