@@ -41,6 +41,172 @@ def pool(op, /, **attributes):
     return alone(op, 19, **attributes)
 
 
+def transposed(shape, /, **attributes):
+    group = attributes.get("group", 1)
+    given = {"w": weights(*shape), "b": weights(shape[1] * group)}
+    return (("ConvTranspose", "x w b", "y", attributes),), given, 17, [1, shape[0], 9, 7]
+
+
+def resized(scales=None, sizes=None, opset=18, shape=IMAGE, /, **attributes):
+    given = {"r": weights(0), "s": weights(0)}
+    given |= {"s": np.float32(scales)} if scales else {"z": ints(*sizes)}
+    return (("Resize", "x r s" + ("" if scales else " z"), "y", attributes),), given, opset, shape
+
+
+def chain(*steps, opset=17, shape=IMAGE, **arrays):
+    """Nodes by "Op in1 in2 > out", attributes behind."""
+    nodes = []
+    for step in steps:
+        text, attributes = step if isinstance(step, tuple) else (step, {})
+        head, _, output = text.partition(" > ")
+        op, _, inputs = head.partition(" ")
+        nodes.append((op, inputs, output, attributes))
+    return tuple(nodes), {k: np.asarray(v) for k, v in arrays.items()}, opset, shape
+
+
+ROOT = np.float32(2**0.5)
+HALF = np.float32(0.5)
+ONE = np.float32(1)
+ROWS = [1, 6, 20]
+MORE = {
+    "transposed conv": transposed((6, 4, 3, 3)),
+    "transposed conv strided": transposed((6, 4, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1]),
+    "transposed conv of TensorFlow": transposed((6, 4, 4, 4), strides=[2, 2], pads=[1, 1, 1, 1]),
+    "transposed conv with output padding": transposed(
+        (6, 4, 3, 3), strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 1]
+    ),
+    "transposed conv lopsided": transposed((6, 4, 3, 2), strides=[2, 3], pads=[0, 1, 1, 0]),
+    "transposed conv grouped": transposed((6, 2, 3, 3), group=3, strides=[2, 2]),
+    "transposed conv dilated": transposed((6, 4, 3, 3), dilations=[2, 2], pads=[1, 1, 1, 1]),
+    "transposed conv same upper": transposed((6, 4, 3, 3), strides=[2, 2], auto_pad="SAME_UPPER"),
+    "transposed conv same lower": transposed((6, 4, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"),
+    "transposed conv to a shape": transposed((6, 4, 3, 3), strides=[2, 2], output_shape=[18, 14]),
+    "transposed conv of rows": chain(
+        ("ConvTranspose x w > y", {"strides": [2], "pads": [1, 0]}), w=weights(6, 4, 3), shape=ROWS
+    ),
+    "conv of rows": chain(
+        ("Conv x w b > y", {"strides": [2], "pads": [1, 2], "dilations": [2]}),
+        w=weights(4, 6, 3), b=weights(4), shape=ROWS,
+    ),
+    "depthwise of rows": chain(("Conv x w > y", {"group": 6}), w=weights(6, 1, 3), shape=ROWS),
+    "pools of rows": chain(
+        ("MaxPool x > m", {"kernel_shape": [3], "strides": [2]}),
+        ("AveragePool m > y", {"kernel_shape": [2], "pads": [1, 0]}), shape=ROWS,
+    ),
+    "global pool of rows": chain("GlobalAveragePool x > y", shape=ROWS),
+    "layer norm": with_arrays("LayerNormalization", 17, [1, 5, 6], arrays=[weights(6), weights(6)]),
+    "layer norm of an image": with_arrays(
+        "LayerNormalization", 17, IMAGE, arrays=[weights(6, 9, 9)], axis=1, epsilon=1e-3
+    ),
+    "layer norm of channels": chain(
+        ("Transpose x > t", {"perm": [0, 2, 3, 1]}), "LayerNormalization t s b > n",
+        ("Transpose n > y", {"perm": [0, 3, 1, 2]}), s=weights(6), b=weights(6),
+    ),
+    "instance norm": with_arrays("InstanceNormalization", 17, IMAGE, arrays=[weights(6), weights(6)]),
+    "group norm": with_arrays(
+        "GroupNormalization", 21, IMAGE, arrays=[weights(6), weights(6)], num_groups=3
+    ),
+    "group norm as torch writes it": chain(
+        "Reshape x a > r", "InstanceNormalization r s b > n", "Reshape n z > m", "Mul m w > y",
+        a=ints(0, 3, -1), z=ints(1, 6, 9, 9), s=np.ones(3, np.float32), b=np.zeros(3, np.float32),
+        w=weights(6, 1, 1),
+    ),
+    "mean variance": alone("MeanVarianceNormalization", 13),
+    "length two": alone("LpNormalization", 17, axis=1),
+    "length one": alone("LpNormalization", 17, axis=2, p=1),
+    "gelu of torch": chain(
+        "Div x r > d", "Erf d > e", "Add e o > a", "Mul x a > m", "Mul m h > y", r=ROOT, o=ONE, h=HALF
+    ),
+    "gelu of newer torch": chain(
+        "Mul x r > d", "Erf d > e", "Add e o > a", "Mul x h > m", "Mul m a > y", r=1 / ROOT, o=ONE, h=HALF
+    ),
+    "gelu, halved within": chain(
+        "Div x r > d", "Erf d > e", "Add e o > a", "Mul a h > m", "Mul x m > y", r=ROOT, o=ONE, h=HALF
+    ),
+    "gelu by tanh": alone("Gelu", 20, approximate="tanh"),
+    "elu bent": alone("Elu", alpha=2.0),
+    "celu": alone("Celu", alpha=0.5),
+    "mish": alone("Mish", 18),
+    "swish": alone("Swish", 24, alpha=1.5),
+    "silu": chain("Sigmoid x > s", "Mul x s > y"),
+    "threshold": alone("ThresholdedRelu", alpha=0.5),
+    "shrink": alone("Shrink", lambd=0.4, bias=0.1),
+    "hard swish of old": chain(
+        "Add x t > a", "Clip a z s > c", "Mul x c > m", "Div m s > y",
+        t=np.float32(3), z=np.float32(0), s=np.float32(6),
+    ),
+    "prelu with one slope": with_arrays("PRelu", arrays=[weights(1)]),
+    "where": chain("Greater x c > g", "Where g x n > y", c=weights(6, 1, 1), n=weights(9)),
+    "where constant": chain("Where m x c > y", m=weights(6, 9, 9) > 0, c=np.float32(0.3)),
+    "comparisons": chain(
+        "Less x c > a", "GreaterOrEqual x d > b", "LessOrEqual x e > f", "And a b > g", "Or g f > h",
+        "Not h > i", ("Cast i > y", {"to": 1}), c=np.float32(1), d=np.float32(0), e=np.float32(-1),
+    ),
+    "equality": chain("Floor x > f", "Equal f c > e", ("Cast e > y", {"to": 1}), c=np.float32(0)),
+    "mean of three": chain("Relu x > r", "Mean x r c > y", c=weights(9)),
+    "depth to space": alone("DepthToSpace", 13, [1, 12, 3, 5], blocksize=2),
+    "pixel shuffle": alone("DepthToSpace", 13, [1, 12, 3, 5], blocksize=2, mode="CRD"),
+    "space to depth": alone("SpaceToDepth", 13, [1, 3, 6, 4], blocksize=2),
+    "tile": with_arrays("Tile", arrays=[ints(1, 2, 1, 3)]),
+    "einsum": chain(("Einsum x w > y", {"equation": "nchw,cd->ndhw"}), w=weights(6, 4)),
+    "gather a table": with_arrays("Gather", arrays=[np.int64([[0, 5], [2, -1]])], axis=1),
+    "pad with the edge": with_arrays("Pad", arrays=[ints(0, 0, 1, 2, 0, 0, 2, 1)], mode="edge"),
+    "pad around": with_arrays("Pad", 19, IMAGE, arrays=[ints(0, 0, 1, 2, 0, 0, 2, 1)], mode="wrap"),
+    "pad along axes": chain("Pad x p v a > y", p=ints(1, 2), v=HALF, a=ints(-1), opset=18),
+    "pad less than nothing": with_arrays("Pad", arrays=[ints(0, 0, -1, 2, 0, 0, 0, -3)]),
+    "sum of squares": chain("ReduceSumSquare x > y", opset=13),
+    "norm of channels": chain(("ReduceL2 x > n", {"axes": [1]}), "Div x n > y"),
+    "logarithm of a sum": chain("Exp x > e", ("ReduceLogSum e > y", {"axes": [1], "keepdims": 0})),
+    "logarithm of exponentials": alone("ReduceLogSumExp", axes=[1], keepdims=0),
+    "product of rows": alone("ReduceProd", axes=[3]),
+    "no axes": with_arrays("ReduceSum", 13, IMAGE, arrays=[ints()], noop_with_empty_axes=1, keepdims=1),
+    "resize by ONNX's own rule": resized([1, 1, 2, 2]),
+    "resize to less": resized([1, 1, 0.5, 0.5]),
+    "resize, rounded up": resized([1, 1, 1.7, 0.6], nearest_mode="round_prefer_ceil"),
+    "resize, ceiled": resized(
+        [1, 1, 1.5, 2], nearest_mode="ceil", coordinate_transformation_mode="asymmetric"
+    ),
+    "resize cubic": resized([1, 1, 2, 1.5], mode="cubic"),
+    "resize cubic of torch": resized(
+        None, (1, 6, 13, 20), mode="cubic", cubic_coeff_a=-0.75,
+        coordinate_transformation_mode="pytorch_half_pixel",
+    ),
+    "resize linear asymmetric": resized(
+        [1, 1, 2, 3], mode="linear", coordinate_transformation_mode="asymmetric"
+    ),
+    "resize linear to less, smoothed": resized([1, 1, 0.5, 0.5], mode="linear", antialias=1),
+    "resize along axes": resized(None, (18, 4), mode="linear", axes=[2, 3]),
+    "resize to nothing new": chain(
+        "Resize x r s > z", "Relu z > y", r=weights(0), s=np.float32([1, 1, 1, 1]), opset=13
+    ),
+    "resize rows": resized([1, 1, 2], None, 13, ROWS, mode="linear"),
+    "resize of old": chain("Resize x s > y", s=np.float32([1, 1, 2, 2]), opset=10),
+    "upsample linear": chain(("Upsample x s > y", {"mode": "linear"}), s=np.float32([1, 1, 2, 2]), opset=9),
+    "upsample by an attribute": alone("Upsample", 7, scales=[1.0, 1.0, 2.0, 2.0]),
+    "matmul by a row": with_arrays("MatMul", 17, [1, 5, 6], arrays=[weights(6)]),
+    "matmul of two": chain(("Transpose x > t", {"perm": [0, 2, 1]}), "MatMul x t > y", shape=[1, 5, 6]),
+    "gemm turned": chain(
+        ("Gemm x w b > y", {"transA": 0, "transB": 0, "alpha": 0.3, "beta": 0.7}),
+        w=weights(6, 4), b=weights(1, 4), shape=[1, 6],
+    ),
+    "flatten all": alone("Flatten", axis=0),
+    "expand by two": with_arrays("Expand", 17, [1, 6, 1, 1], arrays=[ints(1, 6, 4, 1)]),
+    "split unevenly": chain(
+        ("Split x > a b", {"axis": 2, "num_outputs": 2}), ("Concat b a > y", {"axis": 2}), opset=18
+    ),
+    "split of old": chain(
+        ("Split x > a b", {"axis": 1, "split": [5, 1]}), "Mul a b > y", opset=11
+    ),
+    "softmax of old, all axes": alone("Softmax", 11, [1, 3, 4, 5]),
+    "softmax of old, last": alone("Softmax", 11, [1, 3, 4, 5], axis=3),
+    "log softmax of old": alone("LogSoftmax", 9, [1, 3, 4, 1], axis=1),
+    "hard sigmoid in parts": alone("HardSigmoid", alpha=0.3, beta=0.4),
+    "average pool same lower": pool(
+        "AveragePool", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_LOWER"
+    ),
+    "max pool same upper": pool("MaxPool", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    "conv grouped and dilated": conv((8, 3, 3, 3), group=2, dilations=[2, 2], strides=[2, 2]),
+}  # fmt: skip
 NORM = [weights(6), weights(6), weights(6), np.abs(weights(6)) + 0.5]
 CASES = {
     "conv": conv((4, 6, 3, 3)),
@@ -161,7 +327,11 @@ CASES = {
     ),
     "dropout": ((("Dropout", "x", "d", {}), ("Relu", "d", "y", {})), {}, 13, IMAGE),
     "cast": ((("Cast", "x", "d", {"to": 1}), ("Relu", "d", "y", {})), {}, 13, IMAGE),
-    **{op: alone(op) for op in ("Sigmoid", "Tanh", "Exp", "Neg", "Floor", "Softplus", "Identity")},
+    **{op: alone(op) for op in (
+        "Sigmoid", "Tanh", "Exp", "Neg", "Floor", "Softplus", "Identity", "Ceil", "Round", "Sign", "Sin",
+        "Cos", "Softsign", "Erf", "Selu", "ReduceL1", "ReduceL2",
+    )},
+    **MORE,
     "roots": (
         (("Abs", "x", "a", {}), ("Add", "a c", "b", {}), ("Sqrt", "b", "s", {}), ("Log", "s", "l", {}),
          ("Reciprocal", "b", "r", {}), ("Max", "l r", "y", {})),
@@ -190,7 +360,7 @@ def test_an_operation_gives_what_onnx_runtime_gives(case, one_node):
 
 def test_every_operation_is_tried():
     tried = {node[0] for nodes, *_ in CASES.values() for node in nodes}
-    indirectly = {"Shape", "Size", "Relu", "Resize", "Upsample"}
+    indirectly = {"Shape", "Size", "Relu"}
     assert set(OPERATIONS) - tried - indirectly == set()
 
 
@@ -211,20 +381,21 @@ def test_a_pooling_of_what_may_be_negative_stays_within_its_range(one_node):
     ("nodes", "arrays", "said"),
     [
         ((("Det", "x", "y", {}),), {}, "Det 'Det_0' is no operation that can be carried over"),
-        ((("Conv", "x v", "y", {}),), {"v": weights(4, 6, 3)}, "Conv 'Conv_0'"),
+        ((("Conv", "x v", "y", {}),), {"v": weights(4, 6, 3, 3, 3)}, "Conv 'Conv_0'"),
         ((("Relu", "x", "r", {}), ("Conv", "x r", "y", {})), {},
          "Conv 'Conv_1' is given weights that the network computes"),
-        ((("Resize", "x r s", "y", {"mode": "cubic"}),),
-         {"r": weights(0), "s": np.float32([1, 1, 2, 2])}, "Resize 'Resize_0' resizes 4 axes by cubic"),
+        ((("Resize", "x r s", "y", {}),),
+         {"r": weights(0), "s": np.float32([1, 2, 1, 1])}, "Resize 'Resize_0' makes [1, 12, 9, 9] of"),
         ((("LRN", "x", "y", {"size": 2}),), {}, "LRN 'LRN_0' normalizes over 2 channels"),
-        ((("Elu", "x", "y", {"alpha": 2.0}),), {}, "Elu 'Elu_0' has alpha 2"),
+        ((("QuantizeLinear", "x s", "q", {}), ("DequantizeLinear", "q s", "y", {})), {"s": np.float32(0.1)},
+         "QuantizeLinear 'QuantizeLinear_0' belongs to a network that is quantized already"),
         ((("Reshape", "x s", "y", {}),), {"s": ints(7, -1)},
          "Reshape 'Reshape_0' makes (7, -1) of (1, 6, 9, 9)"),
     ],
-    ids=["unknown", "one axis", "computed weights", "cubic", "even", "alpha", "reshape"],
+    ids=["unknown", "three axes", "computed weights", "channels", "even", "quantized", "reshape"],
 )  # fmt: skip
 def test_what_cannot_be_carried_over_is_named_with_its_node(nodes, arrays, said, one_node):
-    shape = [1, 6, 9] if said == "Conv 'Conv_0'" else IMAGE
+    shape = [1, 6, 9, 9, 9] if said == "Conv 'Conv_0'" else IMAGE
     with quiet(), pytest.raises(ConversionError) as caught:
         load_onnx(one_node(shape, *nodes, arrays=arrays))
     assert said in caught.value.what

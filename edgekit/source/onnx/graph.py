@@ -10,7 +10,17 @@ import numpy as np
 
 from edgekit.errors import ConversionError
 from edgekit.source.axes import Value, logical, plain
-from edgekit.source.onnx import linear, pool, shape, simple  # noqa: F401 - fill the table
+from edgekit.source.onnx import (  # noqa: F401 - fill the table
+    bent,
+    linear,
+    norm,
+    pool,
+    resize,
+    shape,
+    simple,
+    transposed,
+)
+from edgekit.source.onnx.gelu import gelus
 from edgekit.source.onnx.node import OPERATIONS, Node
 
 if TYPE_CHECKING:
@@ -24,6 +34,10 @@ _UNCOMPUTABLE = (
     NotImplementedError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
     MemoryError,
 )  # fmt: skip
+_QUANTIZED = frozenset({
+    "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
+    "ConvInteger", "MatMulInteger",
+})  # fmt: skip
 _HANDS_ON = frozenset({"Identity", "Dropout"})
 
 
@@ -44,8 +58,9 @@ def importer(proto: Any, name: str) -> Callable[[Any], Any]:
         known: dict[str, Operand] = constants(graph)
         known[graph.input[0].name] = Value(tensor=tensor, order=plain(len(tensor.shape)))
         opset = next(o.version for o in proto.opset_import if o.domain in ("", "ai.onnx"))
-        for index in _needed(graph):
-            _step(graph.node[index], known, opset, name)
+        shortcuts = gelus(graph, _held(graph, known))
+        for proto_node in _needed(graph, shortcuts):
+            _step(proto_node, known, opset, name)
         result = known[graph.output[0].name]
         if not isinstance(result, Value):
             raise ConversionError(f"{name} gives the same output whatever its input is")
@@ -61,15 +76,33 @@ def constants(graph: Any) -> dict[str, Any]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
 
 
-def _needed(graph: Any) -> list[int]:
-    """Return which nodes the output needs, in the graph's own order."""
+def _held(graph: Any, known: dict[str, Any]) -> dict[str, Any]:
+    """Return the arrays of initializers and of Constant nodes, by name."""
+    from onnx import numpy_helper
+
+    found = {name: value for name, value in known.items() if isinstance(value, np.ndarray)}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                found[node.output[0]] = numpy_helper.to_array(attribute.t)
+    return found
+
+
+def _needed(graph: Any, shortcuts: dict[str, str]) -> list[Any]:
+    """Return the nodes that the output needs, in the graph's own order; each Gelu is one of them."""
+    from onnx import helper
+
     wanted = {graph.output[0].name}
     found = []
-    for index in reversed(range(len(graph.node))):
-        node = graph.node[index]
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            found.append(index)
+    for given in reversed(graph.node):
+        if not wanted.intersection(given.output):
+            continue
+        node = given
+        if given.output[0] in shortcuts:
+            base = shortcuts[given.output[0]]
+            node = helper.make_node("Gelu", [base], [given.output[0]], name=given.name)
+        wanted.update(node.input)
+        found.append(node)
     return found[::-1]
 
 
@@ -134,6 +167,10 @@ def _alone(proto: Any, given: dict[str, Any], opset: int) -> Any:
 def _unknown(node: Node, domain: str) -> ConversionError:
     if domain not in ("", "ai.onnx"):
         return node.refusal(f"is an operation of {domain}, not of ONNX", "export it with standard operations")
+    if node.op in _QUANTIZED:
+        return node.refusal(
+            "belongs to a network that is quantized already", "give the float network that it was made from"
+        )
     near = difflib.get_close_matches(node.op, OPERATIONS, n=1, cutoff=0.75)
     offer = f" ({near[0]} is)" if near else ""
     return node.refusal(f"is no operation that can be carried over to TFLite and Core ML{offer}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgekit.source.axes import Value, arranged, channels_last, logical, plain
 from edgekit.source.onnx.node import operation
-from edgekit.source.onnx.window import Window, padded, window
+from edgekit.source.onnx.window import Window, imaged, padded, rows_again, window
 
 if TYPE_CHECKING:
     from edgekit.source.onnx.node import Node
@@ -17,12 +17,13 @@ _IMAGE = 4
 
 
 @operation("Conv")
-def _conv(node: Node) -> Value:
+def _conv(given: Node) -> Value:
     import tensorflow as tf
 
+    node = imaged(given)
     value, weights = node.value(), node.fixed(1, "weights")
-    if value.rank != _IMAGE:
-        raise node.refusal(f"convolves {value.rank - 2} axes; two can be carried over")
+    if value.rank != _IMAGE or weights.ndim != _IMAGE:
+        raise given.refusal(f"convolves {value.rank - 2} axes; one or two can be carried over")
     group = int(node.attributes.get("group", 1))
     if value.shape[1] != weights.shape[1] * group:
         raise node.refusal(f"takes {weights.shape[1] * group} channels, {value.shape[1]} flow in")
@@ -34,7 +35,7 @@ def _conv(node: Node) -> Value:
         made = tf.nn.conv2d(images, _turned(weights), w.strides, padding, dilations=w.dilations)
     if node.has(2):
         made = tf.nn.bias_add(made, node.fixed(2, "a bias"))
-    return Value(tensor=made, order=channels_last(_IMAGE))
+    return rows_again(given, Value(tensor=made, order=channels_last(_IMAGE)))
 
 
 def _depthwise(images: Any, weights: np.ndarray[Any, Any], channels: int, w: Window, padding: str) -> Any:
@@ -82,7 +83,16 @@ def _matrix(node: Node, index: int) -> Any:
 def _matmul(node: Node) -> Value:
     import tensorflow as tf
 
-    made = tf.matmul(_matrix(node, 0), _matrix(node, 1))
+    left, right = _matrix(node, 0), _matrix(node, 1)
+    single = [len(side.shape) == 1 for side in (left, right)]
+    left = tf.expand_dims(left, 0) if single[0] else left
+    right = tf.expand_dims(right, 1) if single[1] else right
+    made = tf.matmul(left, right)
+    made = (
+        tf.squeeze(made, [axis for axis, one in zip((-2, -1), single, strict=True) if one])
+        if any(single)
+        else made
+    )
     return Value(tensor=made, order=plain(len(made.shape)))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgekit.source.axes import Value, arranged, channels_last
 from edgekit.source.onnx.node import operation
-from edgekit.source.onnx.window import Window, window
+from edgekit.source.onnx.window import Window, imaged, rows_again, window
 
 if TYPE_CHECKING:
     from edgekit.source.onnx.node import Node
@@ -28,11 +28,12 @@ def _global(node: Node) -> Value:
 
 
 @operation("MaxPool")
-def _max_pool(node: Node) -> Value:
+def _max_pool(given: Node) -> Value:
     import tensorflow as tf
 
-    if node.outputs > 1:
-        raise node.refusal("gives indices as well")
+    if given.outputs > 1:
+        raise given.refusal("gives indices as well")
+    node = imaged(given)
     value, w = _window(node)
     images = arranged(value, channels_last(_IMAGE))
     padding = "VALID"
@@ -49,7 +50,7 @@ def _max_pool(node: Node) -> Value:
         if max(w.dilations) > 1
         else tf.nn.max_pool2d(images, w.kernel, w.strides, padding)
     )
-    return Value(tensor=made, order=channels_last(_IMAGE), nonnegative=value.nonnegative)
+    return rows_again(given, Value(tensor=made, order=channels_last(_IMAGE), nonnegative=value.nonnegative))
 
 
 def _repeated(images: Any, w: Window) -> Any:
@@ -69,9 +70,10 @@ def _repeated(images: Any, w: Window) -> Any:
 
 
 @operation("AveragePool")
-def _average_pool(node: Node) -> Value:
+def _average_pool(given: Node) -> Value:
     import tensorflow as tf
 
+    node = imaged(given)
     value, w = _window(node)
     if max(w.dilations) > 1:
         raise node.refusal("averages over a dilated window")
@@ -85,7 +87,7 @@ def _average_pool(node: Node) -> Value:
         made = tf.nn.avg_pool2d(images, w.kernel, w.strides, "VALID")
         share = _share(w, value.shape[2:], include=include)
         made = made * share if np.any(share != 1.0) else made
-    return Value(tensor=made, order=channels_last(_IMAGE), nonnegative=value.nonnegative)
+    return rows_again(given, Value(tensor=made, order=channels_last(_IMAGE), nonnegative=value.nonnegative))
 
 
 def _share(w: Window, size: tuple[int, ...], *, include: bool) -> np.ndarray[Any, Any]:
@@ -105,5 +107,5 @@ def _window(node: Node) -> tuple[Value, Window]:
     value = node.value()
     kernel = [int(n) for n in node.attributes["kernel_shape"]]
     if value.rank != _IMAGE or len(kernel) != 2:  # noqa: PLR2004
-        raise node.refusal(f"pools {len(kernel)} axes; two can be carried over")
+        raise node.refusal(f"pools {len(kernel)} axes; one or two can be carried over")
     return value, window(node, value.shape[2:], kernel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekit.source.axes import Value, arranged, channels_last, reshape, transpose, without
+from edgekit.source.axes import Value, arranged, channels_last, logical, plain, reshape, transpose, without
 from edgekit.source.onnx.node import operation
 
 if TYPE_CHECKING:
@@ -18,8 +18,11 @@ _REDUCTIONS = {
     "ReduceSum": "reduce_sum",
     "ReduceMax": "reduce_max",
     "ReduceMin": "reduce_min",
+    "ReduceProd": "reduce_prod",
 }
-_MODES = {"constant": "CONSTANT", "reflect": "REFLECT"}
+_POWERS = ("ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp")
+_IMAGE = 4
+_MODES = ("constant", "reflect", "edge", "wrap")
 
 
 @operation("Shape")
@@ -101,7 +104,7 @@ def _split(node: Node) -> list[Value]:
     sizes = node.setting(1, "split", "sizes")
     if sizes is None:
         each = -(-size // node.outputs)
-        sizes = [min(each, size - begin) for begin in range(0, size, each)]
+        sizes = [max(0, min(each, size - each * part)) for part in range(node.outputs)]
     parts = tf.split(value.tensor, len(sizes) if len(set(sizes)) == 1 else sizes, axis)
     return [value.holding(part, nonnegative=value.nonnegative) for part in parts]
 
@@ -133,9 +136,10 @@ def _gather(node: Node) -> Value:
 
     value, indices = node.value(), node.fixed(1, "indices")
     axis = int(node.attributes.get("axis", 0)) % value.rank
-    if indices.ndim > 1:
-        raise node.refusal("takes a table of indices")
     counted = (indices % value.shape[axis]).astype(np.int32)  # TensorFlow does not count from the end
+    if indices.ndim > 1:
+        taken = tf.gather(logical(value), counted, axis=axis)
+        return Value(tensor=taken, order=plain(value.rank - 1 + indices.ndim))
     taken = tf.gather(value.tensor, counted, axis=value.stored(axis))
     return without(value, taken, [axis]) if indices.ndim == 0 else value.holding(taken)
 
@@ -147,33 +151,73 @@ def _pad(node: Node) -> Value:
     value, mode = node.value(), node.text("mode", "constant")
     old = node.attributes.get("paddings")
     pads = [int(n) for n in old] if old else node.setting(1, "pads", "pads") or []
-    axes = node.setting(3, "axes", "axes") or list(range(value.rank))
+    axes = [axis % value.rank for axis in node.setting(3, "axes", "axes") or range(value.rank)]
     filling = float(node.attributes.get("value", 0.0))
     if node.has(2):
         filling = float(node.fixed(2, "a filling").reshape(()))
-    if mode not in _MODES or min(pads, default=0) < 0:
-        raise node.refusal(f"pads in the mode {mode!r} by {pads}")
+    if mode not in _MODES:
+        raise node.refusal(f"pads in the mode {mode!r}")
     amounts = [(0, 0)] * value.rank
     for index, axis in enumerate(axes):
         amounts[value.stored(axis)] = (pads[index], pads[index + len(axes)])
-    padded = tf.pad(value.tensor, amounts, mode=_MODES[mode], constant_values=filling)
-    return value.holding(padded, nonnegative=value.nonnegative and filling >= 0)
+    tensor = _cropped(value.tensor, amounts)
+    amounts = [(max(before, 0), max(after, 0)) for before, after in amounts]
+    if mode in ("edge", "wrap"):
+        tensor = _repeated(tensor, amounts, mode)
+    elif any(map(any, amounts)):
+        tensor = tf.pad(tensor, amounts, mode=mode.upper(), constant_values=filling)
+    return value.holding(tensor, nonnegative=value.nonnegative and (mode != "constant" or filling >= 0))
 
 
-@operation(*_REDUCTIONS)
-def _reduce(node: Node) -> Value:
+def _cropped(tensor: Any, amounts: list[tuple[int, int]]) -> Any:
+    """Cut off what negative amounts say."""
+    if min(n for pair in amounts for n in pair) >= 0:
+        return tensor
+    return tensor[tuple(slice(max(0, -before), min(0, after) or None) for before, after in amounts)]
+
+
+def _repeated(tensor: Any, amounts: list[tuple[int, int]], mode: str) -> Any:
+    """Pad with the edge, or with what lies at the other end."""
     import tensorflow as tf
 
+    for axis, (before, after) in enumerate(amounts):
+        size = int(tensor.shape[axis])
+        places = np.arange(-before, size + after)
+        places = places % size if mode == "wrap" else np.clip(places, 0, size - 1)
+        if before or after:
+            tensor = tf.gather(tensor, places.astype(np.int32), axis=axis)
+    return tensor
+
+
+@operation(*_REDUCTIONS, *_POWERS)
+def _reduce(node: Node) -> Value:
     value, axes = node.value(), node.setting(1, "axes", "axes")
-    if axes is None:
+    if not axes:
         axes = [] if node.attributes.get("noop_with_empty_axes") else list(range(value.rank))
     keep = bool(node.attributes.get("keepdims", 1))
-    call = getattr(tf, _REDUCTIONS[node.op])
     places = sorted(value.stored(axis) for axis in axes)
-    reduced = call(value.tensor, axis=places, keepdims=keep) if places else value.tensor
-    if keep or not places:
-        return value.holding(reduced, nonnegative=value.nonnegative)
+    if not places:
+        return value if node.op in _REDUCTIONS else value.holding(_reduced(node.op, value.tensor, [], keep))
+    reduced = _reduced(node.op, value.tensor, places, keep)
+    floor = value.nonnegative and node.op in _REDUCTIONS
+    if keep:
+        return value.holding(reduced, nonnegative=floor)
     return without(value, reduced, [axis % value.rank for axis in axes])
+
+
+def _reduced(op: str, tensor: Any, axes: list[int], keep: bool) -> Any:  # noqa: FBT001
+    import tensorflow as tf
+
+    if op in _REDUCTIONS:
+        return getattr(tf, _REDUCTIONS[op])(tensor, axis=axes, keepdims=keep)
+    if op == "ReduceLogSumExp":  # relative to the largest, or the exponential overflows
+        highest = tf.reduce_max(tensor, axis=axes, keepdims=True)
+        total = tf.reduce_sum(tf.exp(tensor - highest), axis=axes, keepdims=True)
+        found = tf.math.log(total) + highest
+        return found if keep else tf.squeeze(found, axes)
+    inner = tf.abs(tensor) if op == "ReduceL1" else tensor if op == "ReduceLogSum" else tf.square(tensor)
+    total = tf.reduce_sum(inner, axis=axes, keepdims=keep)
+    return {"ReduceL2": tf.sqrt, "ReduceLogSum": tf.math.log}.get(op, tf.identity)(total)
 
 
 @operation("Expand")
@@ -187,36 +231,35 @@ def _expand(node: Node) -> Value:
     return value.holding(tf.broadcast_to(value.tensor, [shape[axis] for axis in value.order]))
 
 
-@operation("Resize", "Upsample")
-def _resize(node: Node) -> Value:
+@operation("Tile")
+def _tile(node: Node) -> Value:
     import tensorflow as tf
 
-    value, mode = node.value(), node.text("mode", "nearest")
-    place = node.text("coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel")  # noqa: PLR2004
-    known = ("asymmetric", "half_pixel", "pytorch_half_pixel", "align_corners")
-    if value.rank != 4 or mode not in ("nearest", "linear") or place not in known:  # noqa: PLR2004
-        raise node.refusal(f"resizes {value.rank} axes by {mode}, {place}")
-    if node.attributes.get("antialias") or node.attributes.get("axes"):
-        raise node.refusal("resizes with antialias or along chosen axes")
-    size = _resized(node, value.shape)
-    if size[:2] != value.shape[:2]:
-        raise node.refusal("resizes the batch or the channels")
-    last = channels_last(4)
-    call = tf.raw_ops.ResizeNearestNeighbor if mode == "nearest" else tf.raw_ops.ResizeBilinear
-    resized = call(
-        images=arranged(value, last),
-        size=list(size[2:]),
-        align_corners=place == "align_corners",
-        half_pixel_centers=place.endswith("half_pixel"),
+    value, times = node.value(), [int(n) for n in node.fixed(1, "repeats")]
+    return value.holding(
+        tf.tile(value.tensor, [times[axis] for axis in value.order]), nonnegative=value.nonnegative
     )
-    return Value(tensor=resized, order=last, nonnegative=value.nonnegative)
 
 
-def _resized(node: Node, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the logical shape after a Resize, whose inputs changed twice."""
-    late = node.op == "Resize" and node.opset >= 11  # noqa: PLR2004 - region of interest, scales, sizes
-    if late and node.has(3):
-        return tuple(int(n) for n in node.fixed(3, "sizes"))
-    listed = node.attributes.get("scales")
-    scales = listed or node.fixed(2 if late else 1, "scales")
-    return tuple(math.floor(n * float(s)) for n, s in zip(shape, scales, strict=True))
+@operation("DepthToSpace", "SpaceToDepth")
+def _blocks(node: Node) -> Value:
+    import tensorflow as tf
+
+    value, block = node.value(), int(node.attributes["blocksize"])
+    last = channels_last(_IMAGE)
+    images = arranged(value, last)
+    if node.op == "SpaceToDepth":
+        return Value(tensor=tf.nn.space_to_depth(images, block), order=last, nonnegative=value.nonnegative)
+    if node.text("mode", "DCR") == "CRD":  # TensorFlow has the block in front of the channel, this behind it
+        places = np.arange(value.shape[1]).reshape(-1, block * block).T.reshape(-1)
+        images = tf.gather(images, places.astype(np.int32), axis=3)
+    return Value(tensor=tf.nn.depth_to_space(images, block), order=last, nonnegative=value.nonnegative)
+
+
+@operation("Einsum")
+def _einsum(node: Node) -> Value:
+    import tensorflow as tf
+
+    operands = [logical(o) if isinstance(o, Value) else o for o in node.operands]
+    made = tf.einsum(node.text("equation", ""), *operands)
+    return Value(tensor=made, order=plain(len(made.shape)))

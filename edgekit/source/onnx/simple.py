@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 _BINARY = {
     "Add": "add", "Sub": "subtract", "Mul": "multiply", "Div": "divide", "Sum": "add", "Pow": "pow",
-    "Max": "maximum", "Min": "minimum",
+    "Max": "maximum", "Min": "minimum", "Mean": "add", "Equal": "equal", "Greater": "greater",
+    "GreaterOrEqual": "greater_equal", "Less": "less", "LessOrEqual": "less_equal", "And": "logical_and",
+    "Or": "logical_or",
 }  # fmt: skip
 _UNARY = {
     "Sigmoid": "sigmoid", "Tanh": "tanh", "Exp": "exp", "Sqrt": "sqrt", "Neg": "negative", "Abs": "abs",
     "Log": "math.log", "Floor": "floor", "Reciprocal": "math.reciprocal", "Softplus": "math.softplus",
+    "Ceil": "math.ceil", "Round": "round", "Sign": "sign", "Sin": "sin", "Cos": "cos", "Not": "logical_not",
+    "Softsign": "nn.softsign",
 }  # fmt: skip
 _POSITIVE = frozenset({"Sigmoid", "Exp", "Sqrt", "Abs", "Softplus"})
 _SIX = 6.0
@@ -52,9 +56,11 @@ def _binary(node: Node) -> Value:
     call = _named(_BINARY[node.op])
     present = [o for o in node.operands if o is not None]
     order = _common(present)
-    result = functools.reduce(call, (_spread(operand, order) for operand in present))
+    result = functools.reduce(call, (spread(operand, order) for operand in present))
+    if node.op == "Mean":
+        result = result * (1.0 / len(present))
     floors = [_nonnegative(o) for o in present]
-    every = node.op in ("Add", "Sum", "Mul", "Min", "Div") and all(floors)
+    every = node.op in ("Add", "Sum", "Mul", "Min", "Div", "Mean") and all(floors)
     return Value(tensor=result, order=order, nonnegative=every or (node.op == "Max" and any(floors)))
 
 
@@ -78,19 +84,14 @@ def _clip(node: Node) -> Value:
     return value.holding(tensor if high == math.inf else tf.minimum(tensor, high), nonnegative=low >= 0)
 
 
-@operation("LeakyRelu", "Elu", "Gelu")
-def _bent(node: Node) -> Value:
+@operation("Where")
+def _where(node: Node) -> Value:
     import tensorflow as tf
 
-    value = node.value()
-    if node.op == "Gelu":
-        return value.holding(tf.nn.gelu(value.tensor, approximate=node.text("approximate", "none") == "tanh"))
-    alpha = float(node.attributes.get("alpha", 0.01 if node.op == "LeakyRelu" else 1.0))
-    if node.op == "LeakyRelu":
-        return value.holding(tf.nn.leaky_relu(value.tensor, alpha))
-    if alpha != 1.0:
-        raise node.refusal(f"has alpha {alpha:g}; TensorFlow's is 1")
-    return value.holding(tf.nn.elu(value.tensor))
+    present = [node.operands[i] if node.has(i) else node.value(i) for i in (0, 1, 2)]
+    order = _common([o for o in present if o is not None])
+    result = tf.where(*(spread(o, order, flat=False) for o in present if o is not None))
+    return Value(tensor=result, order=order)
 
 
 @operation("PRelu")
@@ -98,7 +99,7 @@ def _prelu(node: Node) -> Value:
     import tensorflow as tf
 
     value, slope = node.value(), node.fixed(1, "a slope")
-    below = tf.nn.relu(-value.tensor) * -_spread(slope, value.order)
+    below = tf.nn.relu(-value.tensor) * -spread(slope, value.order)
     return value.holding(tf.nn.relu(value.tensor) + below)
 
 
@@ -167,13 +168,19 @@ def _common(operands: list[Operand]) -> Order:
     return (*range(missing), *(axis + missing for axis in best.order))
 
 
-def _spread(operand: Operand, order: Order) -> Any:
-    """Return an operand with as many axes as `order`, in that order, ready to be broadcast."""
+def spread(operand: Operand, order: Order, *, flat: bool = True) -> Any:
+    """Return an operand with as many axes as `order`, in that order, ready to be broadcast.
+
+    Args:
+        operand: flowing or constant.
+        order: of what it meets.
+        flat: a constant that is one row, or one number, loses its axes of size 1.
+    """
     shape = (*[1] * (len(order) - len(operand.shape)), *operand.shape)
     if isinstance(operand, Value):
         return arranged(operand if len(shape) == operand.rank else reshape(operand, shape), order)
     turned = np.transpose(operand.reshape(shape), order)
-    return turned.reshape(-1) if turned.ndim and turned.size == turned.shape[-1] else turned
+    return turned.reshape(-1) if flat and turned.ndim and turned.size == turned.shape[-1] else turned
 
 
 def _nonnegative(operand: Operand) -> bool:

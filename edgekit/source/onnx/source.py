@@ -113,6 +113,16 @@ class OnnxReference:
         return np.concatenate(rows).astype(np.float32)
 
 
+def run_once(proto: Any, inputs: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    """Return what ONNX Runtime makes of one input by a network of its own.
+
+    Raises:
+        UsageError: it can't; `name` says whose network it is for.
+    """
+    found: np.ndarray[Any, Any] = OnnxReference(proto, name)(inputs)
+    return found
+
+
 def _session(content: bytes) -> Any:
     import onnxruntime
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekit.source.axes import Value, reshape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +47,37 @@ class Window:
         """The padding of a tensor with channels last, `beyond` included."""
         inner = [(self.before[i], self.after[i] + self.beyond[i]) for i in (0, 1)]
         return [(0, 0), *inner, (0, 0)]
+
+
+_ROWS = 3
+_WIDENED = {
+    "strides": 1, "dilations": 1, "kernel_shape": 1, "output_padding": 0, "output_shape": 1,
+}  # fmt: skip
+
+
+def imaged(node: Node) -> Node:
+    """Return a node over rows (N x C x L) as one over images that are one pixel high; any other as it is."""
+    value = node.operands[0]
+    if not isinstance(value, Value) or value.rank != _ROWS:
+        return node
+    batch, channels, length = value.shape
+    operands = [reshape(value, (batch, channels, 1, length)), *node.operands[1:]]
+    if node.has(1) and isinstance(operands[1], np.ndarray) and operands[1].ndim == _ROWS:
+        operands[1] = operands[1][:, :, None, :]
+    attributes = dict(node.attributes)
+    for key, one in _WIDENED.items():
+        if key in attributes:
+            attributes[key] = [one, *attributes[key][-1:]]
+    if "pads" in attributes:
+        before, after = attributes["pads"]
+        attributes["pads"] = [0, before, 0, after]
+    return dataclasses.replace(node, operands=tuple(operands), attributes=attributes)
+
+
+def rows_again(node: Node, made: Value) -> Value:
+    """Return what `imaged` led to in as many axes as the node's own."""
+    batch, channels, *inner = made.shape
+    return reshape(made, (batch, channels, inner[1])) if node.value().rank == _ROWS else made
 
 
 def window(node: Node, size: Sequence[int], kernel: Sequence[int]) -> Window:
