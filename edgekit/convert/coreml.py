@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import json
 import uuid
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
 from edgekit.convert.coreml_activations import quantized_activations
-from edgekit.convert.coreml_program import coremltools, float_program, halved, write
+from edgekit.convert.coreml_program import copied, coremltools, float_program, halved, write
 from edgekit.convert.coreml_weights import SMALL, linear_weights, palettes, weights_of
 from edgekit.errors import ConversionError
 
@@ -95,13 +94,13 @@ def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
     found = {"minimum_deployment_target": _OLDEST}
     if precision == "w8a8":
         return _integers(work)
-    full = work.once("coreml fp32", lambda: float_program(work.frozen, _OLDEST))
+    full = _full(work)
     if precision == "fp32":
         return full, found
     half = work.once("coreml fp16", lambda: halved(full))
     if precision == "fp16":
         return half, found
-    program = copy.deepcopy(half)
+    program = copied(half)
     if precision == "w8":
         names = linear_weights(program, weights_of(full))
         found["quantizer"] = f"8-bit integers, symmetric, per channel; {len(names)} weights"
@@ -114,8 +113,15 @@ def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
     return program, found
 
 
+def _full(work: Work) -> Any:
+    return work.once("coreml fp32", lambda: float_program(work.frozen, _OLDEST))
+
+
 def _integers(work: Work) -> tuple[Any, dict[str, str]]:
-    full = float_program(work.for_integers, _INTEGERS)
+    if work.for_integers is work.frozen:
+        full = copied(_full(work), _INTEGERS)
+    else:
+        full = float_program(work.for_integers, _INTEGERS)
     originals = weights_of(full)
     full, grids, lacking = quantized_activations(full, work, _INTEGERS)
     work.shared["coreml apart"] = [grids[name] for name in lacking]

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgekit.errors import ConversionError, MissingExtraError
+from edgekit.errors import ConversionError, MissingExtraError, ParityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -162,6 +162,7 @@ def evaluate(package: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     Raises:
         ConversionError: the package can't be read, the program has several inputs or outputs, or it has an
             operation that is not evaluated here; it is named.
+        ParityError: an output is not finite; the first operation that left the range is named.
     """
     import numpy as np
 
@@ -180,7 +181,28 @@ def evaluate(package: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
         )
     with _one_thread():
         found = [program.run({value.name: one[None]})[output] for one in inputs]
+    for one, result in zip(inputs, found, strict=True):
+        if not np.isfinite(result).all():
+            raise _overflow(program, {value.name: one[None]})
     return np.concatenate(found).astype(np.float32, copy=False)
+
+
+def _overflow(program: Program, inputs: Mapping[str, np.ndarray[Any, Any]]) -> ParityError:
+    """Return the error that names the first operation whose result is not finite."""
+    import numpy as np
+
+    largest, nodes = {}, {output.name: node for node in program.nodes for output in node.outputs}
+    for name, value in program.steps(inputs):
+        largest[name] = float(np.max(np.abs(value.astype(np.float32)), initial=0.0))
+        if not np.isfinite(value).all():
+            break
+    node = nodes[name]
+    taken = max((largest[n] for n in _names(node) if n in largest), default=0.0)
+    return ParityError(
+        f"the Core ML program leaves the range of its numbers: {node} is the first whose result is not "
+        f"finite (its input reaches {taken:.4g}; 16-bit floats end at 65504)",
+        hint="use coreml-fp32",
+    )
 
 
 def _one_thread() -> contextlib.AbstractContextManager[Any]:
