@@ -213,7 +213,7 @@ def _copy(proto: Any) -> Any:
 def _run(quantizer: Any) -> Any:
     try:
         quantizer.quantize_model()
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError, IndexError) as error:
         raise ConversionError(
             f"onnxruntime's quantizer failed ({str(error)[:200]})", evidence=str(error)
         ) from error

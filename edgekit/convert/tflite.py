@@ -9,6 +9,7 @@ from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
 from edgekit.convert.tflite_quantize import quantized
 from edgekit.convert.tflite_run import (
+    float_operations,
     float_tensors,
     interfaces,
     open_interpreter,
@@ -75,10 +76,10 @@ class TfliteConverter:
             ends = () if precision == "int8" else interfaces(content)
             left = [tensor for tensor in float_tensors(content) if tensor not in ends]
             if left:
+                named = ", ".join(float_operations(content)) or f"the tensor {left[0]!r}"
                 raise ConversionError(
-                    f"tflite-{precision} of {name} is not integer throughout: {len(left)} tensors are still "
-                    f"float, first {left[0]}",
-                    hint="convert tflite-fp16, or replace the operation before it",
+                    f"tflite-{precision} of {name} is not integer throughout; still in floats: {named}",
+                    hint="replace it in the network, or convert tflite-fp16 or tflite-dyn8",
                 )
         if not weights_in_8_bits(content):
             raise ConversionError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.matching import Print, ranges_for
 from edgekit.convert.ranges import grid
+from edgekit.convert.tflite_buffers import apart
 from edgekit.convert.tflite_run import flowing, open_interpreter
 from edgekit.errors import ConversionError, MissingExtraError
 
@@ -82,7 +83,7 @@ def _quantize(content: bytes, recipe: Any, ranges: Ranges | None) -> bytes:
         }
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar can't be turned off
-            result = quantizer.Quantizer(bytearray(content), recipe).quantize(
+            result = quantizer.Quantizer(bytearray(apart(content)), recipe).quantize(
                 given, enable_progress_bar=False, enable_progress_report=False
             )
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 THREADS = 2
+_BORDERS = ("QUANTIZE", "DEQUANTIZE")
 
 
 def open_interpreter(content: bytes, *, keep_all: bool = False) -> Any:
@@ -50,6 +51,29 @@ def float_tensors(content: bytes) -> list[str]:
 
     details = open_interpreter(content).get_tensor_details()
     return [d["name"] for d in details if np.issubdtype(d["dtype"], np.floating)]
+
+
+def float_operations(content: bytes) -> list[str]:
+    """Return the operations of a quantized .tflite file that compute in floats, one of each kind."""
+    from litert_quantizer.utils import tfl_flatbuffer_utils
+
+    model = tfl_flatbuffer_utils.read_model(memoryview(content))
+    kinds = tfl_flatbuffer_utils.TENSOR_CODE_TO_TYPE
+    graph, found = model.subgraphs[0], dict[str, str]()
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex].builtinCode
+        op = _operation_names().get(code, str(code))
+        made = graph.tensors[int(operator.outputs[0])]
+        read = [graph.tensors[int(t)] for t in operator.inputs if t >= 0]
+        if op not in _BORDERS and any(kinds[t.type] == "FLOAT32" for t in (made, *read)):
+            found.setdefault(op, f"{op} {made.name.decode()!r}")
+    return list(found.values())
+
+
+def _operation_names() -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
 
 
 def interfaces(content: bytes) -> set[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgekit.source.onnx.node import operation
 
@@ -22,15 +25,21 @@ def _leaky(node: Node) -> Value:
     import tensorflow as tf
 
     value = node.value()
-    return value.holding(tf.nn.leaky_relu(value.tensor, float(node.attributes.get("alpha", 0.01))))
+    above = tf.nn.relu(value.tensor)  # written with what every format has in integers
+    return value.holding(above + (value.tensor - above) * float(node.attributes.get("alpha", 0.01)))
 
 
 @operation("Gelu")
 def _gelu(node: Node) -> Value:
     import tensorflow as tf
 
-    value, kind = node.value(), node.text("approximate", "none")
-    return value.holding(tf.nn.gelu(value.tensor, approximate=kind == "tanh"))
+    value = node.value()
+    if node.text("approximate", "none") == "tanh":
+        return value.holding(tf.nn.gelu(value.tensor, approximate=True))
+    raised = (
+        tf.math.erf(value.tensor / np.float32(math.sqrt(2))) + 1.0
+    )  # TensorFlow's own has no Core ML form
+    return value.holding(value.tensor * 0.5 * raised)
 
 
 @operation("Elu", "Celu", "Selu")

@@ -21,9 +21,9 @@ def _normal(value: Value, axes: Sequence[int], epsilon: float) -> Value:
     import tensorflow as tf
 
     places = sorted(value.stored(axis) for axis in axes)
-    centred = value.tensor - tf.reduce_mean(value.tensor, places, keepdims=True)
-    variance = tf.reduce_mean(tf.square(centred), places, keepdims=True)
-    return value.holding(centred * tf.math.rsqrt(variance + epsilon))
+    mean = tf.reduce_mean(value.tensor, places, keepdims=True)
+    variance = tf.reduce_mean(tf.math.squared_difference(value.tensor, mean), places, keepdims=True)
+    return value.holding((value.tensor - mean) * tf.math.rsqrt(variance + epsilon))
 
 
 def _scaled(node: Node, value: Value, shape: Sequence[int] = ()) -> Value:
@@ -32,6 +32,8 @@ def _scaled(node: Node, value: Value, shape: Sequence[int] = ()) -> Value:
     for index in (1, 2):
         if node.has(index):
             factor = node.fixed(index, "a factor or an addend")
+            if np.all(factor == (1 if index == 1 else 0)):
+                continue
             factor = spread(factor.reshape(shape) if shape else factor, value.order)
             tensor = tensor * factor if index == 1 else tensor + factor
     return value.holding(tensor)

@@ -22,6 +22,10 @@ def _global(node: Node) -> Value:
     import tensorflow as tf
 
     value = node.value()
+    if node.op == "GlobalMaxPool" and value.rank == _IMAGE:  # integers have a pooling, and no largest of all
+        images = arranged(value, channels_last(_IMAGE))
+        pooled = tf.nn.max_pool2d(images, value.shape[2:], 1, "VALID")
+        return Value(tensor=pooled, order=channels_last(_IMAGE), nonnegative=value.nonnegative)
     axes = sorted(value.stored(axis) for axis in range(2, value.rank))
     call = tf.reduce_mean if node.op == "GlobalAveragePool" else tf.reduce_max
     return value.holding(call(value.tensor, axis=axes, keepdims=True), nonnegative=value.nonnegative)

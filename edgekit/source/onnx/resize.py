@@ -103,6 +103,8 @@ def _tensorflows(node: Node, value: Value, size: list[int], matrices: dict[int, 
     nearest = node.text("mode", "nearest") == "nearest"
     if value.rank != _IMAGE or node.text("mode", "nearest") not in ("nearest", "linear"):
         return None
+    if nearest and any(len(matrix) < matrix.shape[1] for matrix in matrices.values()):
+        return None  # Core ML only enlarges so
     call = tf.raw_ops.ResizeNearestNeighbor if nearest else tf.raw_ops.ResizeBilinear
     for corners, centers in _VARIANTS:
         with tf.init_scope():
@@ -127,18 +129,31 @@ def _tried(call: Any, shape: tuple[int, ...], corners: bool, centers: bool) -> M
 
 
 def _axis_by_axis(value: Value, matrices: dict[int, Matrix]) -> Value:
-    """Gather along each axis, or multiply by its matrix."""
+    """Pick along each axis, or multiply by its matrix."""
     import tensorflow as tf
 
     for axis, matrix in matrices.items():
-        place, shape = value.stored(axis), [int(n) for n in value.tensor.shape]
         if np.all((matrix == 0) | (matrix == 1)) and np.all(matrix.sum(axis=1) == 1):
-            taken = matrix.argmax(axis=1).astype(np.int32)
-            value = value.holding(tf.gather(value.tensor, taken, axis=place), nonnegative=value.nonnegative)
+            value = _picked(value, axis, matrix.argmax(axis=1))
             continue
-        rows = tf.reshape(
-            value.tensor, (math.prod(shape[:place]), shape[place], math.prod(shape[place + 1 :]))
-        )
-        made = tf.matmul(np.broadcast_to(matrix, (rows.shape[0], *matrix.shape)), rows)
-        value = value.holding(tf.reshape(made, (*shape[:place], len(matrix), *shape[place + 1 :])))
+        order = (*(other for other in value.order if other != axis), axis)
+        tensor = arranged(value, order)
+        shape = [int(n) for n in tensor.shape]
+        rows = tf.matmul(tf.reshape(tensor, (-1, shape[-1])), np.ascontiguousarray(matrix.T))
+        value = Value(tensor=tf.reshape(rows, (*shape[:-1], len(matrix))), order=order)
     return value
+
+
+def _picked(value: Value, axis: int, places: np.ndarray[Any, Any]) -> Value:
+    """Return what lies at these places: every n-th where that is so."""
+    import tensorflow as tf
+
+    place, steps = value.stored(axis), set(np.diff(places).tolist()) or {1}
+    step = steps.pop()
+    if steps or step < 1:
+        taken = tf.gather(value.tensor, places.astype(np.int32), axis=place)
+    else:
+        cut = [slice(None)] * value.rank
+        cut[place] = slice(int(places[0]), int(places[-1]) + 1, int(step))
+        taken = value.tensor[tuple(cut)]
+    return value.holding(taken, nonnegative=value.nonnegative)

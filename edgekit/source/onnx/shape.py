@@ -105,7 +105,17 @@ def _split(node: Node) -> list[Value]:
     if sizes is None:
         each = -(-size // node.outputs)
         sizes = [max(0, min(each, size - each * part)) for part in range(node.outputs)]
-    parts = tf.split(value.tensor, len(sizes) if len(set(sizes)) == 1 else sizes, axis)
+    if len(set(sizes)) > 1:  # integers have slices, and no split in unequal parts
+        ends = np.cumsum(sizes)
+        if int(ends[-1]) != size:
+            raise node.refusal(f"splits {size} in {sizes}")
+        whole = [slice(None)] * value.rank
+        cuts = [
+            (*whole[:axis], slice(int(e) - n, int(e)), *whole[axis + 1 :])
+            for n, e in zip(sizes, ends, strict=True)
+        ]
+        return [value.holding(value.tensor[cut], nonnegative=value.nonnegative) for cut in cuts]
+    parts = tf.split(value.tensor, len(sizes), axis)
     return [value.holding(part, nonnegative=value.nonnegative) for part in parts]
 
 

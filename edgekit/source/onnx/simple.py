@@ -55,6 +55,8 @@ def _binary(node: Node) -> Value:
         raise node.refusal("broadcasts along an axis, which ONNX gave up in 2017", "export it anew")
     call = _named(_BINARY[node.op])
     present = [o for o in node.operands if o is not None]
+    if node.op == "Div" and isinstance(present[1], np.ndarray) and np.all(present[1]):
+        call, present[1] = _named("multiply"), (1.0 / present[1]).astype(present[1].dtype)
     order = _common(present)
     result = functools.reduce(call, (spread(operand, order) for operand in present))
     if node.op == "Mean":
@@ -80,8 +82,23 @@ def _clip(node: Node) -> Value:
     if low == 0.0 and high in (_SIX, math.inf):
         call = tf.nn.relu6 if high == _SIX else tf.nn.relu
         return value.holding(call(value.tensor), nonnegative=True)
-    tensor = value.tensor if low == -math.inf else tf.maximum(value.tensor, low)
-    return value.holding(tensor if high == math.inf else tf.minimum(tensor, high), nonnegative=low >= 0)
+    tensor = value.tensor
+    if math.isinf(high):
+        return value.holding(tf.nn.relu(tensor - low) + low, nonnegative=low >= 0)
+    if math.isinf(low):
+        return value.holding(high - tf.nn.relu(high - tensor))
+    return value.holding(_between(tensor, low, high), nonnegative=low >= 0)
+
+
+def _between(tensor: Any, low: float, high: float) -> Any:
+    """Clip by relu6, which every format has in integers too; not all have a minimum."""
+    import tensorflow as tf
+
+    reach = (high - low) / _SIX
+    if reach <= 0:
+        return tf.minimum(tf.maximum(tensor, low), high)
+    six = tf.nn.relu6((tensor if low == 0 else tensor - low) * (1.0 / reach)) * reach
+    return six if low == 0 else six + low
 
 
 @operation("Where")
@@ -99,8 +116,8 @@ def _prelu(node: Node) -> Value:
     import tensorflow as tf
 
     value, slope = node.value(), node.fixed(1, "a slope")
-    below = tf.nn.relu(-value.tensor) * -spread(slope, value.order)
-    return value.holding(tf.nn.relu(value.tensor) + below)
+    above = tf.nn.relu(value.tensor)  # written with what every format has in integers
+    return value.holding(above + (value.tensor - above) * spread(slope, value.order))
 
 
 @operation("HardSigmoid", "HardSwish")
@@ -114,8 +131,8 @@ def _hard(node: Node) -> Value:
         return value.holding(value.tensor * (tf.nn.relu6(value.tensor + 3.0) * (1.0 / 6.0)))
     if math.isclose(alpha, 1 / 6, rel_tol=1e-5) and beta == 1 / 2:
         return value.holding(tf.nn.relu6(value.tensor + 3.0) * (1.0 / 6.0), nonnegative=True)
-    raised = value.tensor * alpha + beta
-    return value.holding(tf.minimum(tf.nn.relu(raised), 1.0), nonnegative=True)
+    raised = value.tensor * (alpha * _SIX) + beta * _SIX
+    return value.holding(tf.nn.relu6(raised) * (1.0 / _SIX), nonnegative=True)
 
 
 @operation("Softmax", "LogSoftmax")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgekit.source.tflite.node import operation
 
@@ -69,8 +72,13 @@ def _bent(node: Node) -> Any:
     import tensorflow as tf
 
     if node.op == "GELU":
-        return tf.nn.gelu(node.value(), approximate=bool(node.option("approximate", default=False)))
-    return tf.nn.leaky_relu(node.value(), float(node.option("alpha")))
+        value = node.value()
+        if node.option("approximate", default=False):
+            return tf.nn.gelu(value, approximate=True)
+        raised = tf.math.erf(value / np.float32(math.sqrt(2))) + 1.0  # TensorFlow's own has no Core ML form
+        return value * 0.5 * raised
+    above = tf.nn.relu(node.value())  # written with what every format has in integers
+    return above + (node.value() - above) * float(node.option("alpha"))
 
 
 @operation("PRELU")
@@ -78,7 +86,8 @@ def _prelu(node: Node) -> Any:
     import tensorflow as tf
 
     value, slope = node.value(), node.fixed(1, "a slope")
-    return tf.nn.relu(value) + tf.nn.relu(-value) * -slope
+    above = tf.nn.relu(value)
+    return above + (value - above) * slope
 
 
 @operation("HARD_SWISH")
