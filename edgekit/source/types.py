@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgekit.source.running import as_written
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -101,7 +103,8 @@ def run_each(function: Any, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
     import tensorflow as tf
 
     rows = []
-    for row in inputs:
-        out = function(tf.constant(row[None], dtype=tf.float32))
-        rows.append((out[0] if isinstance(out, (list, tuple)) else out).numpy()[0])
+    with as_written():
+        for row in inputs:
+            out = function(tf.constant(row[None], dtype=tf.float32))
+            rows.append((out[0] if isinstance(out, (list, tuple)) else out).numpy()[0])
     return np.stack(rows)
