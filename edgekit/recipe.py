@@ -16,7 +16,7 @@ PRECISION  fp32   weights and activations in 32-bit floats
            format   made when no recipe is named   when named
            tflite   fp32 fp16 int8                 w8a16 dyn8 w8
            onnx     fp32 fp16 int8                 w8u8 dyn8
-           coreml   fp32 fp16                      w8a8 w8 p4 p6 p8
+           coreml   fp32 fp16 w8a8                 w8 p4 p6 p8
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "coreml": ("fp32", "fp16", "w8a8", "w8", "p4", "p6", "p8"),
 }
 """The precisions of each format, in the order in which they are listed."""
-DEFAULTS = ("fp32", "fp16", "int8")
+DEFAULTS = ("fp32", "fp16", "int8", "w8a8")
 """The precisions that are made when no recipe is named, in every format that has them."""
 CALIBRATED = ("int8", "w8u8", "w8a16", "w8a8")
 """The precisions that need activation ranges."""

@@ -119,11 +119,20 @@ def _on_grid(var: Any, outputs: Any) -> bool:
     if not readers or (var in outputs and not any(r in COMPUTED for r in readers)):
         return False
     made = var.op.op_type if var.op is not None else None
-    if made in COMPUTED and len(readers) == 1 and readers[0] in FUSED:
+    if made in (*COMPUTED, *MOVED) and _activated(var):
         return False
     if made is None or made in MOVED:
         return any(reader in COMPUTED for reader in readers)
     return made in (*COMPUTED, *FUSED) or any(reader in COMPUTED for reader in readers)
+
+
+def _activated(var: Any) -> bool:
+    """Say whether nothing but an activation function reads a tensor, moved or not."""
+    while (
+        len(var.child_ops) == 1 and var.child_ops[0].op_type in MOVED and len(var.child_ops[0].outputs) == 1
+    ):
+        (var,) = var.child_ops[0].outputs
+    return len(var.child_ops) == 1 and var.child_ops[0].op_type in FUSED
 
 
 def _quantize(block: Any, var: Any, on: Grid) -> None:

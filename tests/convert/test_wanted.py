@@ -18,7 +18,7 @@ def test_all_that_can_be_made():
     assert names(recipes) == list(recipe_names())
     assert left_out == ()
     recipes, left_out = wanted([])
-    assert left_out == ("tflite-int8", "onnx-int8")
+    assert left_out == ("tflite-int8", "onnx-int8", "coreml-w8a8")
     assert set(names(recipes)) | set(left_out) == set(recipe_names())
 
 

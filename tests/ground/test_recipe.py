@@ -13,21 +13,21 @@ def test_a_name_goes_there_and_back(name):
     recipe = Recipe.parse(name)
     assert recipe.name == name
     assert recipe.precision in PRECISIONS[recipe.format]
-    assert recipe.needs_calibration == name.endswith(("-int8", "-w8u8", "-w8a16"))
+    assert recipe.needs_calibration == name.endswith(("-int8", "-w8u8", "-w8a16", "-w8a8"))
 
 
 def test_the_recipes_are_those_that_are_promised():
     assert recipe_names() == (
         "tflite-fp32", "tflite-fp16", "tflite-int8", "tflite-w8a16", "tflite-dyn8", "tflite-w8",
         "onnx-fp32", "onnx-fp16", "onnx-int8", "onnx-w8u8", "onnx-dyn8",
-        "coreml-fp32", "coreml-fp16",
+        "coreml-fp32", "coreml-fp16", "coreml-w8a8", "coreml-w8", "coreml-p4", "coreml-p6", "coreml-p8",
     )  # fmt: skip
 
 
-def test_eight_are_made_when_none_is_named():
+def test_nine_are_made_when_none_is_named():
     assert default_recipe_names() == (
         "tflite-fp32", "tflite-fp16", "tflite-int8", "onnx-fp32", "onnx-fp16", "onnx-int8",
-        "coreml-fp32", "coreml-fp16",
+        "coreml-fp32", "coreml-fp16", "coreml-w8a8",
     )  # fmt: skip
     assert set(default_recipe_names()) < set(recipe_names())
 
