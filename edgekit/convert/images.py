@@ -106,6 +106,10 @@ def read_labels(path: Path) -> list[str]:
         names.pop()
     if not names:
         raise UsageError(f"{path} holds no labels", hint="write one name a line")
+    if not all(names):
+        raise UsageError(
+            f"{path} has no name on line {names.index('') + 1}", hint="write one name a line, none empty"
+        )
     return names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -196,10 +197,11 @@ def _refuse(
         )
     if calibration is not None and source.fused is not None:
         _refuse_no_pixels(calibration)
-    classes = source.output.shape[-1]
+    classes = math.prod(source.output.shape[1:])
     if labels is not None and len(labels) != classes:
         raise UsageError(
-            f"there are {len(labels)} labels for {classes} outputs", hint="give one label an output"
+            f"{len(labels)} labels for {classes} outputs do not fit",
+            hint="give one label for each output, one a line and in their order",
         )
 
 

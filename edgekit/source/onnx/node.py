@@ -58,7 +58,7 @@ class Node:
         """Return the error that names this node."""
         return ConversionError(
             f"{self.source}: {self.op} {self.name!r} {reason}",
-            hint=hint or "write it otherwise and export the network again, or ask for ONNX recipes only",
+            hint=hint or "write it otherwise and export the network again",
         )
 
     def has(self, index: int) -> bool:

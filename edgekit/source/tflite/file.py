@@ -117,7 +117,7 @@ class _Reader:
         quantization = table.Quantization()
         if quantization is not None and self._count(quantization.ScaleLength()) and dtype in _INTEGER:
             raise UsageError(
-                f"{self._name} is quantized already: {name!r} is {dtype} with a scale",
+                f"{self._name} is quantized already: {name.partition(';')[0]!r} is {dtype} with a scale",
                 hint="give the float32 file that it was made from",
             )
         if table.Sparsity() is not None or table.IsVariable():
