@@ -10,6 +10,7 @@ from edgekit.cli import bench, convert, devices, doctor, lists, report, runs, ve
 from edgekit.cli.output import INTERRUPTED, print_error
 from edgekit.cli.parser import LineParser
 from edgekit.errors import EdgeKitError
+from edgekit.source.lean import own_process
 
 _DESCRIPTION = """\
 From a compact network to a defended number on your own devices:
@@ -30,6 +31,8 @@ def build_parser() -> LineParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 130 ctrl-C."""
+    if argv is None:
+        own_process()
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:

@@ -11,6 +11,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import MissingExtraError
+from edgekit.source.lean import imports
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ def coremltools() -> Any:
         MissingExtraError: it is not installed.
     """
     try:
-        import coremltools as library
+        with imports():
+            import coremltools as library
     except ImportError as error:
         raise MissingExtraError("coremltools", "convert") from error
     return library

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.errors import MissingExtraError, UnknownNameError, UsageError
+from edgekit.source.lean import imports
 from edgekit.source.quiet import quiet
 from edgekit.source.trace import trace
 from edgekit.source.types import Source
@@ -144,8 +145,9 @@ def _no_kind(spec: str, suffix: str) -> UsageError:
 
 def _require() -> None:
     try:
-        import keras  # noqa: F401 - only whether it is there
-        import tensorflow as tf  # noqa: F401
+        with imports():
+            import keras  # noqa: F401 - only whether it is there
+            import tensorflow as tf  # noqa: F401
     except ImportError as error:
         raise MissingExtraError((error.name or "tensorflow").partition(".")[0], "convert") from error
 
