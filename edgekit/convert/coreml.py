@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
 from edgekit.convert.coreml_activations import quantized_activations
+from edgekit.convert.coreml_names import number_constants
 from edgekit.convert.coreml_program import copied, coremltools, float_program, halved, write
 from edgekit.convert.coreml_weights import SMALL, linear_weights, palettes, weights_of
 from edgekit.errors import ConversionError
@@ -146,7 +147,8 @@ def settle(path: Path) -> Any:
     """Make a package's bytes depend on its content alone, and return its spec.
 
     coremltools names the package's items by random UUIDs, dates it, and writes protobuf maps in memory order;
-    here the UUIDs are made from the items' paths, the date is taken out and the maps are sorted.
+    here the UUIDs are made from the items' paths, the date is taken out, the maps are sorted, the constants
+    numbered in order.
     """
     from coremltools.proto import Model_pb2
 
@@ -164,6 +166,7 @@ def settle(path: Path) -> Any:
     spec = Model_pb2.Model()
     spec.ParseFromString(spec_path.read_bytes())
     spec.description.metadata.userDefined.pop(_DATE, None)
+    number_constants(spec)
     spec_path.write_bytes(spec.SerializeToString(deterministic=True))
     return spec
 
