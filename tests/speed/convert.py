@@ -12,10 +12,9 @@ guides say, a fresh process a variant, from the same .keras file and the same 10
     onnx-int8     onnxruntime.quantization.quantize_static on the file above: QDQ, per channel, int8
     coreml-fp16   coremltools.convert on the network's concrete function: an ML program, its default precision
 
-Two ratios are printed. "Whole processes" has all: interpreter, imports, reading, conversion. "Conversion"
-begins when all frameworks are imported; of the vendors' four readings of the network only one is counted,
-as if all had been done in one process. A ratio never fails the command; an error does. After ctrl-C the
-whole rounds count.
+Ratios: "whole processes" has all, imports included; "conversion" begins when all frameworks are imported, and
+of the vendors' four readings of the network only one is counted. A ratio never fails the command; an error
+does. After ctrl-C the whole rounds count.
 """
 
 from __future__ import annotations
@@ -66,9 +65,6 @@ _IMPORTS["edgekit"] = (
 
 class WorkFailedError(Exception):
     """A process of this benchmark failed."""
-
-
-# What runs in the fresh processes
 
 
 def prepare(place, name):
@@ -197,11 +193,20 @@ def _coreml(network, _calibration, path):
     return "concrete function", time.perf_counter() - begin
 
 
+def _imports():
+    """Import as EdgeKit's command does: it leaves out what no conversion needs."""
+    from edgekit.source import lean
+
+    lean.own_process()
+    return lean.imports()
+
+
 def work(role, place, name):
     """Do one role and write what it took beside the network."""
     begin = time.perf_counter()
-    for module in _IMPORTS[role]:
-        importlib.import_module(module)
+    with _imports() if role == "edgekit" else contextlib.nullcontext():
+        for module in _IMPORTS[role]:
+            importlib.import_module(module)
     found = {"import": time.perf_counter() - begin, "seconds": {}, "note": ""}
     if role == "prepare":
         prepare(place, name)
@@ -213,21 +218,10 @@ def work(role, place, name):
     (place / "found.json").write_text(json.dumps(found))
 
 
-# What starts them and counts
-
-
 def fresh(role, place, name):
     """Run a role in a fresh process; return what it found and the process's whole seconds."""
-    argv = [
-        sys.executable,
-        str(Path(__file__).resolve()),
-        "--role",
-        role,
-        "--place",
-        str(place),
-        "--network",
-        name,
-    ]
+    script = str(Path(__file__).resolve())
+    argv = [sys.executable, script, "--role", role, "--place", str(place), "--network", name]
     begin = time.perf_counter()
     done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | _LEAVE, check=False)
     whole = time.perf_counter() - begin
@@ -304,11 +298,11 @@ def table(row):
     for what, key in (("conversion", "conversion"), ("whole processes", "whole"), ("processor time", "cpu")):
         lines.append(f"| **{what}** | {row[key][0]:.1f} | {row[key][1]:.1f} | |")
     most = max(peak[v] for v in VARIANTS)
-    by_round = ", ".join(f"{ratio:.2f}" for ratio in row["rounds_conversion"])
+    rounds = ", ".join(f"{ratio:.2f}" for ratio in row["rounds_conversion"])
     lines += [
         "",
         f"ratio, conversion (imports done): {row['ratio_conversion']:.2f} (target {TARGET})",
-        f"the same by round (far apart: the load changed): {by_round}",
+        f"the same by round (far apart: the load changed): {rounds}",
         f"ratio, processor time: {row['ratio_cpu']:.2f} (imports included; depends least on the load)",
         f"ratio, whole processes: {row['ratio_whole']:.2f} (target {TARGET})",
         f"peak memory: EdgeKit {peak['edgekit']:.0f} MB (target {MEMORY_TARGET_MB}), vendors {most:.0f} MB",
@@ -317,14 +311,22 @@ def table(row):
     return "\n".join(lines)
 
 
+def overview(rows):
+    """Return every network's ratios and peak memory as Markdown."""
+    lines = ["| network | conversion | processor time | whole processes | peak MB |", "|---|---|---|---|---|"]
+    for row in rows:
+        ratios = [row[f"ratio_{key}"] for key in ("conversion", "cpu", "whole")]
+        cells = [row["network"], *(f"{ratio:.2f}" for ratio in ratios), f"{row['peak_mb']['edgekit']:.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def conditions():
     """Return the machine and its load, which every figure depends on."""
     processor = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(
-            (x.partition(":")[2].strip() for x in lines if x.startswith("model name")), processor
-        )
+        models = [x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")]
+        processor = models[0].partition(":")[2].strip() if models else processor
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
@@ -350,9 +352,7 @@ def arguments(argv):
     parser.add_argument("--network", action="append", help=f"a zoo name; may be repeated ({NETWORK})")
     parser.add_argument("--all", action="store_true", help="one network of each family")
     parser.add_argument("--repeat", type=int, default=3, help="rounds (3)")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write all figures there; - is stdout, and nothing else"
-    )
+    parser.add_argument("--json", metavar="FILE", help="write all figures there; - is stdout, nothing else")
     parser.add_argument("--role", choices=sorted(_IMPORTS), help=argparse.SUPPRESS)
     parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
@@ -385,6 +385,7 @@ def main(argv):
             say(table(rows[-1]) + "\n")
     after = conditions()
     if not alone:
+        say(overview(rows) + "\n" if len(rows) > 1 else "")
         say(f"{before['date']}, {before['processor']}, {before['cores']} cores, nice {before['nice']}")
         say(f"load {before['load']} before, {after['load']} after; {before['command']}")
     if given.json:
