@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
     parser = add_command(
         commands, "convert", "convert a source to a bundle of proved artifacts", convert, epilog=_EPILOG
     )
-    parser.add_argument("source", metavar="SOURCE", help="zoo name, .keras, .h5, .onnx or SavedModel")
+    parser.add_argument("source", metavar="SOURCE", help="zoo name, .keras, .h5, .onnx, .tflite, SavedModel")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="BUNDLE", help="folder to write")
     parser.add_argument(
         "-r", "--recipe", action="append", default=[], metavar="RECIPE",
