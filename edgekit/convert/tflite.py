@@ -92,10 +92,17 @@ CONVERTER = TfliteConverter()
 
 
 def _float_file(work: Work) -> bytes:
+    """Return a .tflite file of the frozen graph.
+
+    TensorFlow's converter for functions would freeze it once more, for as long as the conversion takes; the
+    one for frozen graphs writes the same operations and tensors.
+    """
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([work.frozen.function])
+    graph = work.frozen.function.graph
+    ends = [[graph.get_tensor_by_name(name)] for name in ("input:0", "output:0")]
+    converter = tf.compat.v1.lite.TFLiteConverter(work.frozen.graph_def, *ends)
     try:
         return bytes(converter.convert())
     except (ConverterError, tf.errors.OpError, ValueError, RuntimeError) as error:
