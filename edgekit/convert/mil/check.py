@@ -117,7 +117,9 @@ def _half_steps(wanted: Array, axis: int) -> Array:
 def _nearest(wanted: Array, got: Array, error: Array, bits: int) -> bool:
     """Say whether each value became the palette's nearest; a small weight has none and stays."""
     relative, absolute = HALF
-    slack = relative * np.abs(wanted) + absolute
+    slack = (
+        2 * relative * np.maximum(np.abs(wanted), np.abs(got)) + absolute
+    )  # weight and palette are rounded
     palette = np.unique(got).astype(np.float64)
     if len(palette) > 1 << bits:
         return bool((error <= slack).all())
