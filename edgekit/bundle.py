@@ -96,7 +96,7 @@ class SourceRecord:
 
     Attributes:
         name: the source as the user gave it (zoo name or file name).
-        kind: "zoo", "keras", "h5", "savedmodel", "onnx" or "torch".
+        kind: "zoo", "keras", "h5", "savedmodel", "onnx", "tflite" or "torch".
         sha256: of the source's weights and graph, whichever way it came.
         parameters: how many trainable parameters.
         options: how it was asked for (weights, resolution, seed; what was built in: fused_preprocessing).

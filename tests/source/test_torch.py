@@ -146,3 +146,16 @@ def test_a_pickled_program_is_not_opened(tmp_path):
     with pytest.raises(UsageError, match="may run code that it carries") as caught:
         load_source(str(tmp_path / "small.pt2"))
     assert "source_from_torch" in caught.value.hint
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns of its own older exporter
+@pytest.mark.parametrize("opset", [13, 17])
+def test_what_the_older_exporter_writes_is_a_source(opset, tmp_path):
+    path, module = tmp_path / "small.onnx", Small().eval()
+    names = {"input_names": ["x"], "output_names": ["y"], "dynamic_axes": {"x": {0: "n"}, "y": {0: "n"}}}
+    torch.onnx.export(module, (torch.zeros(1, 3, 16, 16),), path, dynamo=False, opset_version=opset, **names)
+    source = load_source(str(path))
+    assert source.input.shape == (1, 3, 16, 16)
+    example = torch.randn(1, 3, 16, 16)
+    with torch.no_grad():
+        np.testing.assert_allclose(source.reference(example.numpy()), module(example).numpy(), atol=1e-5)
