@@ -280,9 +280,13 @@ def _open_savedmodel(path: Path) -> _Opened:
 
 def several(name: str, what: str, count: int) -> UsageError:
     """Return the refusal of a network with several inputs or outputs."""
+    ways = {
+        "inputs": "make all but one of them constants, and export it again",
+        "outputs": "export it with the one output that you need",
+    }
     return UsageError(
-        f"{name} has {count} {what}: one input and one output are what EdgeKit can calibrate and prove",
-        hint=f"save a network with one of its {what}",
+        f"{name} has {count} {what}, and EdgeKit can calibrate and prove only one input and one output",
+        hint=ways[what],
     )
 
 
