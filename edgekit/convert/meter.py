@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.convert.methods import BINS
 from edgekit.convert.monotone import extremes
 from edgekit.source.freezing import FOLD_SNR_DB, snr
+from edgekit.source.running import opened, run_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +39,7 @@ class Meter:
         widths: channels of each.
         sizes: elements of each for one input.
         batch: how many inputs at a time.
+        close: frees what it holds.
     """
 
     function: Callable[[np.ndarray[Any, Any], bool], list[Any]]
@@ -45,6 +47,7 @@ class Meter:
     widths: list[int]
     sizes: list[int]
     batch: int
+    close: Callable[[], None]
 
 
 def meter(frozen: FrozenGraph, names: list[str], *, with_counts: bool, count: int) -> Meter:
@@ -67,6 +70,8 @@ def meter(frozen: FrozenGraph, names: list[str], *, with_counts: bool, count: in
         found = _build(frozen, graph_def, names, batch, with_counts=with_counts)
         if found is not None and _same(frozen, found):
             return found
+        if found is not None:
+            found.close()
     alone = _build(frozen, frozen.graph_def, names, 1, with_counts=with_counts)
     if alone is None:
         raise ValueError("a graph has the shapes that it has")
@@ -98,41 +103,45 @@ def _build(
     """Return a meter over a graph; None where a tensor's shape shows that it can't be batched."""
     import tensorflow as tf
 
-    kept: list[tuple[str, Any]] = []
-
-    def load(image: Any, want_means: Any) -> list[Any]:
-        tf.graph_util.import_graph_def(graph_def, input_map={"input:0": image}, name="m")
-        graph = tf.compat.v1.get_default_graph()
-        kept.extend(_tensors(frozen, graph, names, image))
-        if batch > 1 and not all(_is_batch(tensor.shape) for _, tensor in kept):
-            raise ValueError("not every tensor has a batch")
-        count = tf.shape(image)[0] if batch > 1 else 1
-        rows = [_rows(tensor, count) for _, tensor in kept]
-        low, high = extremes([tensor for _, tensor in kept], rows)
-        measured = [
-            graph.get_tensor_by_name("m/output:0"),
-            tf.concat(low, 1),
-            tf.concat(high, 1),
-            _means(rows, want_means, count),
-        ]
-        return measured + ([*_counts(rows, low, high)] if with_counts else [])
-
     shape = (None if batch > 1 else 1, *frozen.source.input.shape[1:])
-    specs = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec((), tf.bool)]
-    try:
-        wrapped = tf.compat.v1.wrap_function(load, specs)
-    except ValueError:  # a shape does not fit a batch
-        if batch > 1:
+    with tf.Graph().as_default() as graph:
+        image = tf.compat.v1.placeholder(tf.float32, shape)
+        want_means = tf.compat.v1.placeholder(tf.bool, ())
+        try:
+            tf.graph_util.import_graph_def(graph_def, input_map={"input:0": image}, name="m")
+        except ValueError:  # a shape does not fit a batch
+            if batch > 1:
+                return None
+            raise
+        kept = _tensors(frozen, graph, names, image)
+        if batch > 1 and not all(_is_batch(tensor.shape) for _, tensor in kept):
             return None
-        raise
+        measured = _measured(graph, [tensor for _, tensor in kept], want_means, batch, with_counts)
+    session = opened(graph)
     shapes = [tensor.shape.as_list() for _, tensor in kept]
     return Meter(
-        function=lambda rows, means: [v.numpy() for v in wrapped(tf.constant(rows), tf.constant(means))],
+        function=lambda rows, means: session.run(measured, {image: rows, want_means: means}),
         names=[name for name, _ in kept],
         widths=[shape[-1] for shape in shapes],
         sizes=[_product(shape[1:]) * (shape[0] or 1) for shape in shapes],
         batch=batch,
+        close=session.close,
     )
+
+
+def _measured(graph: Any, tensors: list[Any], want_means: Any, batch: int, with_counts: bool) -> list[Any]:  # noqa: FBT001
+    import tensorflow as tf
+
+    count = tf.shape(tensors[0])[0] if batch > 1 else 1
+    rows = [_rows(tensor, count) for tensor in tensors]
+    low, high = extremes(tensors, rows)
+    measured = [
+        graph.get_tensor_by_name("m/output:0"),
+        tf.concat(low, 1),
+        tf.concat(high, 1),
+        _means(rows, want_means, count),
+    ]
+    return measured + ([*_counts(rows, low, high)] if with_counts else [])
 
 
 def _is_batch(shape: Any) -> bool:
@@ -152,11 +161,9 @@ def _same(frozen: FrozenGraph, found: Meter) -> bool:
     import numpy as np
     import tensorflow as tf
 
-    from edgekit.source.types import run_each
-
     noise = np.random.default_rng(2).uniform(-1, 1, (_TRIALS, *frozen.source.input.shape[1:]))
     inputs = np.asarray(noise * (255 if frozen.source.fused is not None else 1), np.float32)
-    wanted = run_each(frozen.function, inputs)
+    wanted = run_graph(frozen.graph_def, inputs)
     try:
         got = found.function(inputs, False)[0]
     except tf.errors.OpError:  # a transposed convolution has its batch written into its output's shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import PIXELS
@@ -11,7 +12,6 @@ from edgekit.convert.ranges import CalibrationRecord, Prints
 from edgekit.convert.ties import tied
 from edgekit.source.fold import LINEAR
 from edgekit.source.memory import give_back
-from edgekit.source.running import as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,9 @@ def calibrate(
     """
     known_method(method)
     names = watched(frozen.graph_def)
-    with as_written():
-        measure = meter(frozen, names, with_counts=method in WITH_HISTOGRAM, count=data.count)
-        seen = _Seen(names=measure.names, widths=measure.widths)
+    measure = meter(frozen, names, with_counts=method in WITH_HISTOGRAM, count=data.count)
+    seen = _Seen(names=measure.names, widths=measure.widths)
+    with contextlib.closing(measure):
         for begin in range(0, data.count, measure.batch):
             rows = data.inputs[begin : begin + measure.batch]
             seen.take(measure.function(rows, begin < PRINTED))
@@ -65,6 +65,7 @@ def calibrate(
         method=method,
         ranges=tied(frozen.graph_def, ranges),
         flat=seen.flat(),
+        spans=seen.spans(),
         one_colour=_one_colour(data.inputs, frozen.source.input.layout),
         prints=Prints(
             inputs=data.inputs[:PRINTED],
@@ -128,6 +129,13 @@ class _Seen:
 
         stacked = np.stack(self._prints, axis=1)
         return {name: stacked[index] for index, name in enumerate(self.names)}
+
+    def spans(self) -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        """Return the smallest and the largest value of each channel, by tensor."""
+        import numpy as np
+
+        low, high = np.split(self.low, self.starts[1:]), np.split(self.high, self.starts[1:])
+        return {name: (low[index], high[index]) for index, name in enumerate(self.names)}
 
     def flat(self) -> tuple[str, ...]:
         """Return the tensors in which no channel varied."""

@@ -39,7 +39,7 @@ def carried_over(graph_def: Any, opset: int) -> Any:
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, AssertionError):
         return _carried(graph_def, opset, catch=True)
     finally:
-        give_back()
+        give_back(cycles=True)
 
 
 def _carried(graph_def: Any, opset: int, *, catch: bool) -> Any:

@@ -18,6 +18,7 @@ from edgekit.convert.tflite_run import (
     weights_in_8_bits,
 )
 from edgekit.errors import ConversionError
+from edgekit.source.memory import give_back
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,6 +112,8 @@ def _float_file(work: Work) -> bytes:
             hint="replace the operation by one of TFLite's",
             evidence=str(error)[-4000:],
         ) from error
+    finally:
+        give_back()
 
 
 def _operation(text: str) -> str:

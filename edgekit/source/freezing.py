@@ -10,8 +10,9 @@ from edgekit.source.evaluate import evaluate_constants, mark_static_shapes
 from edgekit.source.fold import fold_batch_norm, split_fused_batch_norm, split_groups
 from edgekit.source.memory import give_back
 from edgekit.source.quiet import quiet
+from edgekit.source.running import run_graph
 from edgekit.source.trace import to_function
-from edgekit.source.types import FrozenGraph, Source, run_each
+from edgekit.source.types import FrozenGraph, Source
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,28 +46,27 @@ def freeze(source: Source) -> FrozenGraph:
         fused = split_fused_batch_norm(graph)
         folded = fold_batch_norm(graph) + fused
         graph_def = graph.to_graph_def()
-        function, reference = to_function(graph_def), to_function(plain)
-        snr_db = _prove(source, function, reference)
+        snr_db = _prove(source, graph_def, plain)
         weights = {name: (op, np.asarray(value, np.float32)) for name, op, value in graph.weights()}
         give_back()
     return FrozenGraph(
         source=source,
         graph_def=graph_def,
-        function=function,
-        reference=reference,
+        function=to_function(graph_def),
+        reference=plain,
         weights=weights,
         folded=folded,
         snr_db=snr_db,
     )
 
 
-def _prove(source: Source, function: Any, reference: Any) -> float:
+def _prove(source: Source, folded: Any, plain: Any) -> float:
     import numpy as np
 
     generator, shape = np.random.default_rng(0), (_TRIALS, *source.input.shape[1:])
     fused = source.fused is not None
     noise = (generator.integers(0, 256, shape) if fused else generator.normal(size=shape)).astype(np.float32)
-    before, after = run_each(reference, noise), run_each(function, noise)
+    before, after = run_graph(plain, noise), run_graph(folded, noise)
     found = snr(before, after)
     if not found >= FOLD_SNR_DB:
         raise ConversionError(

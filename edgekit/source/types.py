@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgekit.source.running import as_written
+from edgekit.source.running import as_written, run_graph
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +70,7 @@ class FrozenGraph:
         source: what it was made from.
         graph_def: a TensorFlow GraphDef; the input is the node "input", the output the node "output".
         function: the same as a TensorFlow ConcreteFunction.
-        reference: the unfolded graph as a ConcreteFunction.
+        reference: the unfolded graph as a GraphDef.
         weights: every weight by its node's name, with the operation that consumes it.
         folded: how many multiplications and additions were folded into weights and biases.
         snr_db: how near the folded graph's outputs are to the unfolded one's, on seeded noise.
@@ -94,7 +94,7 @@ class FrozenGraph:
             float32, N x the output's shape without its batch.
         """
         own = self.source.reference
-        return run_each(self.reference, inputs) if own is None else own(inputs)
+        return run_graph(self.reference, inputs) if own is None else own(inputs)
 
 
 def run_each(function: Any, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
