@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekit.errors import ConversionError, UnknownNameError
 from edgekit.plugins import Registry
+from edgekit.recipe import CALIBRATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import TensorSpec
     from edgekit.convert.calibrate import CalibrationData
+    from edgekit.convert.ptq.tune import Tuned
     from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import FrozenGraph
 
@@ -30,6 +32,7 @@ class Work:
         record: the activation ranges of the float graph over them; None where no recipe needs any.
         tuned: the frozen graph with weights made for integers, whose ranges the record then holds; None where
             nothing was tuned.
+        tuning: how they were made, and what is still lost.
         shared: what was made once and is used again (the float .tflite, activation ranges), by name.
     """
 
@@ -37,6 +40,7 @@ class Work:
     calibration: CalibrationData | None = None
     record: CalibrationRecord | None = None
     tuned: FrozenGraph | None = None
+    tuning: Tuned | None = None
     shared: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,6 +58,15 @@ class Work:
     def for_integers(self) -> FrozenGraph:
         """What a calibrated precision is made from: the record's ranges are those of this graph."""
         return self.frozen if self.tuned is None else self.tuned
+
+    def start(self, precision: str) -> FrozenGraph:
+        """Return the graph that a precision is made from."""
+        return self.for_integers if precision in CALIBRATED else self.frozen
+
+    def float_once(self, name: str, precision: str, make: Callable[[FrozenGraph], Any]) -> Any:
+        """Return a format's float form of the graph that a precision starts from; each is made once."""
+        graph = self.start(precision)
+        return self.once(name if graph is self.frozen else f"{name} tuned", lambda: make(graph))
 
     @property
     def samples(self) -> np.ndarray[Any, Any]:
@@ -144,7 +157,8 @@ class Step:
 
     Attributes:
         recipe: the recipe at work, or "" for what all share.
-        phase: "freeze", "golden", "calibrate", "convert", "prove", "write", "verify" or "accuracy", or
+        phase: "freeze", "golden", "calibrate", "tune", "convert", "prove", "write", "verify"
+            or "accuracy", or
             "kept" of a recipe that is not made again.
         seconds: how long the phase took; None when it begins or is under way.
         done: how many inputs of a phase that is under way are done.

@@ -97,6 +97,8 @@ def _of_artifact(converter: Converter, work: Work, found: Mapping[str, str], not
         provenance["calibration_count"] = str(work.calibration.count)
     if work.record is not None:
         provenance["calibration_method"] = work.record.method
+    if work.tuning is not None:
+        provenance["tuning"] = "+".join(work.tuning.methods) or "none"
     return provenance
 
 

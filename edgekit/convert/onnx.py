@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from edgekit.source import FrozenGraph
+
 OPSET = 17
 """The newest that every runtime of the last three years reads, and enough for these networks."""
 _DTYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
@@ -38,7 +40,7 @@ class OnnxConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .onnx file."""
-        proto = work.once("onnx", lambda: _float_proto(work))
+        proto = work.float_once("onnx", precision, _float_proto)
         provenance = {"opset": str(opset_of(proto))}
         if precision != "fp32":
             proto, found = quantized(quantizable(proto), precision, work)
@@ -77,30 +79,31 @@ class OnnxConverter:
 CONVERTER = OnnxConverter()
 
 
-def _float_proto(work: Work) -> Any:
-    if work.frozen.source.proto is not None:
-        return given(work.frozen.source)
+def _float_proto(frozen: FrozenGraph) -> Any:
+    """Return a frozen graph as an ONNX network; an ONNX source is its own, until its weights are tuned."""
+    if frozen.source.proto is not None and not frozen.tuned:
+        return given(frozen.source)
     try:
         import onnx
         import tf2onnx  # noqa: F401 - only whether it is there
     except ImportError as error:
         raise MissingExtraError("tf2onnx", "convert") from error
     try:
-        proto = carried_over(work.frozen.graph_def, OPSET)
+        proto = carried_over(frozen.graph_def, OPSET)
     except (ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError) as error:
-        raise _inexpressible(work, str(error)) from error
+        raise _inexpressible(frozen, str(error)) from error
     known = {"", "ai.onnx"}
     nodes = proto.graph.node
     foreign = sorted({n.op_type for n in nodes if n.domain not in known or not onnx.defs.has(n.op_type)})
     if foreign:
-        raise _inexpressible(work, f"operation {foreign[0]}")
+        raise _inexpressible(frozen, f"operation {foreign[0]}")
     tidy_names(proto, {"input:0": "input", "output:0": "output"})
     return proto
 
 
-def _inexpressible(work: Work, reason: str) -> ConversionError:
+def _inexpressible(frozen: FrozenGraph, reason: str) -> ConversionError:
     return ConversionError(
-        f"ONNX can't express {work.frozen.source.name} ({reason[:200]})",
+        f"ONNX can't express {frozen.source.name} ({reason[:200]})",
         hint="replace the operation by a standard one",
         evidence=reason,
     )

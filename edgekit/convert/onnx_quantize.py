@@ -41,7 +41,7 @@ def quantized(proto: Any, precision: str, work: Work) -> tuple[Any, dict[str, st
     """
     if precision == "fp16":
         return _half(proto), {}
-    ready = work.once("onnx ready", lambda: _ready(proto))
+    ready = work.float_once("onnx ready", precision, lambda _: _ready(proto))
     if precision == "dyn8":
         return _dynamic(ready), {"quantizer": "onnxruntime dynamic, 8-bit weights"}
     grids, lacking = work.once("onnx grids", lambda: _grids(ready, work))

@@ -16,6 +16,7 @@ from edgekit.convert.leftovers import clear
 from edgekit.convert.line import Line, bundle_provenance
 from edgekit.convert.methods import DEFAULT_METHOD, known_method
 from edgekit.convert.observe import calibrate
+from edgekit.convert.ptq.tune import AUTO, known_tuning, tune
 from edgekit.convert.ranges import CalibrationRecord
 from edgekit.convert.results import ConvertResult, Failure
 from edgekit.convert.writing import BundleWriter, existing
@@ -42,6 +43,7 @@ def convert(
     labels: Sequence[str] | None = None,
     preprocessing: Preprocessing | None = None,
     calibration_method: str = DEFAULT_METHOD,
+    tuning: Sequence[str] = (AUTO,),
     remake: bool = False,
     on_step: Callable[[Step], None] | None = None,
 ) -> ConvertResult:
@@ -59,6 +61,7 @@ def convert(
         labels: the classes' names, as many as the source has outputs.
         preprocessing: how an image becomes an input; the source's own when left out.
         calibration_method: how ranges are found: one of `methods.METHODS`.
+        tuning: how weights are made for integers: "auto", "none" or some of `ptq.tune.METHODS`.
         remake: make again what would be kept.
         on_step: called when a phase begins and ends, and with each calibration input.
 
@@ -71,12 +74,15 @@ def convert(
     """
     preprocessing = preprocessing or source.preprocessing
     known_method(calibration_method)
+    methods = known_tuning(tuning)
     _refuse(source, recipes, calibration=calibration, labels=labels)
     before = _before(source, out, preprocessing)
     clear(out)
     clock = Clock(on_step)
     identities = {
-        r.name: inputs_sha256(inputs_of(r, source, calibration=calibration, method=calibration_method))
+        r.name: inputs_sha256(
+            inputs_of(r, source, calibration=calibration, method=calibration_method, tuning=methods)
+        )
         for r in recipes
     }
     kept = () if remake else _kept(recipes, before, identities, clock)
@@ -86,7 +92,7 @@ def convert(
         golden = known = kept_golden(before, calibration)
         work = None
         if todo or known is None:
-            work = _work(source, todo, calibration, calibration_method, clock)
+            work = _work(source, todo, calibration, (calibration_method, methods), clock)
             if known is None:
                 with clock.step("", "golden"):
                     golden = new_golden(work.frozen, calibration, preprocessing)
@@ -138,14 +144,19 @@ def _work(
     source: Source,
     recipes: Sequence[Recipe],
     calibration: CalibrationData | None,
-    method: str,
+    how: tuple[str, tuple[str, ...]],
     clock: Clock,
 ) -> Work:
-    """Freeze the source and measure the ranges that these recipes need."""
+    """Freeze the source, measure the ranges that these recipes need and tune the weights that they share."""
+    method, tuning = how
     with clock.step("", "freeze"):
         frozen = freeze(source)
     record = _record(frozen, recipes, calibration, method, clock)
-    return Work(frozen=frozen, calibration=calibration, record=record)
+    if calibration is None or record is None or not tuning:
+        return Work(frozen=frozen, calibration=calibration, record=record)
+    with clock.step("", "tune"):
+        found = tune(frozen, calibration, record, tuning)
+    return Work(frozen=frozen, calibration=calibration, record=found.record, tuned=found.frozen, tuning=found)
 
 
 def _warnings(

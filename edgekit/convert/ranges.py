@@ -7,6 +7,7 @@ that each format can find its own tensors in the record. The same range makes th
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -106,6 +107,7 @@ class CalibrationRecord:
         flat: the tensors that hardly changed over all inputs and places: their ranges mean nothing.
         one_colour: how many inputs were of one colour each.
         prints: what finds these tensors in a format's own graph; not stored.
+        spans: the smallest and the largest value of each channel, by tensor; not stored.
         schema: of calibration.json.
     """
 
@@ -116,6 +118,9 @@ class CalibrationRecord:
     flat: tuple[str, ...] = ()
     one_colour: int = 0
     prints: Prints | None = field(default=None, compare=False, repr=False)
+    spans: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     schema: int = SCHEMA
 
     def grid(self, tensor: str) -> Grid:
@@ -141,8 +146,8 @@ class CalibrationRecord:
 
     def to_json(self) -> bytes:
         """Return the record as the text of calibration.json."""
-        data = asdict(self)
-        del data["prints"]
+        data = asdict(dataclasses.replace(self, prints=None, spans={}))
+        del data["prints"], data["spans"]
         data["ranges"] = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
         return json.dumps(data, indent=1).encode() + b"\n"
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from edgekit.source import FrozenGraph
+
 _NAMED = re.compile(r"(?:Custom|Flex) ops: ([^\n]+)")
 
 
@@ -41,7 +43,7 @@ class TfliteConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .tflite file."""
-        content = work.once("tflite", lambda: _float_file(work))
+        content = work.float_once("tflite", precision, _float_file)
         provenance: dict[str, str] = {}
         if precision != "fp32":
             content, provenance = quantized(content, precision, work)
@@ -92,8 +94,8 @@ class TfliteConverter:
 CONVERTER = TfliteConverter()
 
 
-def _float_file(work: Work) -> bytes:
-    """Return a .tflite file of the frozen graph.
+def _float_file(frozen: FrozenGraph) -> bytes:
+    """Return a .tflite file of a frozen graph.
 
     TensorFlow's converter for functions would freeze it once more, for as long as the conversion takes; the
     one for frozen graphs writes the same operations and tensors.
@@ -101,14 +103,14 @@ def _float_file(work: Work) -> bytes:
     import tensorflow as tf
     from tensorflow.lite.python.convert import ConverterError
 
-    graph = work.frozen.function.graph
+    graph = frozen.function.graph
     ends = [[graph.get_tensor_by_name(name)] for name in ("input:0", "output:0")]
-    converter = tf.compat.v1.lite.TFLiteConverter(work.frozen.graph_def, *ends)
+    converter = tf.compat.v1.lite.TFLiteConverter(frozen.graph_def, *ends)
     try:
         return bytes(converter.convert())
     except (ConverterError, tf.errors.OpError, ValueError, RuntimeError) as error:
         raise ConversionError(
-            f"TFLite can't express {work.frozen.source.name} ({_operation(str(error))})",
+            f"TFLite can't express {frozen.source.name} ({_operation(str(error))})",
             hint="replace the operation by one of TFLite's",
             evidence=str(error)[-4000:],
         ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.errors import ConversionError
 from edgekit.source.evaluate import evaluate_constants, mark_static_shapes
 from edgekit.source.fold import fold_batch_norm, split_fused_batch_norm, split_groups
+from edgekit.source.hoist import hoist_activations
 from edgekit.source.memory import give_back
 from edgekit.source.quiet import quiet
 from edgekit.source.running import run_graph
@@ -45,6 +46,7 @@ def freeze(source: Source) -> FrozenGraph:
         evaluate_constants(graph)
         fused = split_fused_batch_norm(graph)
         folded = fold_batch_norm(graph) + fused
+        hoist_activations(graph)
         graph_def = graph.to_graph_def()
         snr_db = _prove(source, graph_def, plain)
         weights = {name: (op, np.asarray(value, np.float32)) for name, op, value in graph.weights()}

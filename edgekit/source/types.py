@@ -74,6 +74,7 @@ class FrozenGraph:
         weights: every weight by its node's name, with the operation that consumes it.
         folded: how many multiplications and additions were folded into weights and biases.
         snr_db: how near the folded graph's outputs are to the unfolded one's, on seeded noise.
+        tuned: whether its weights were made for integers, and are no longer the source's.
     """
 
     source: Source
@@ -83,6 +84,7 @@ class FrozenGraph:
     weights: Mapping[str, tuple[str, np.ndarray[Any, Any]]]
     folded: int
     snr_db: float
+    tuned: bool = False
 
     def outputs(self, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the float source's outputs: those of its own runtime, or of the unfolded graph.

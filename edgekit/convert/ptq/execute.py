@@ -1,0 +1,101 @@
+"""Run a frozen graph's operations one at a time, on several inputs at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgekit.source.graph import node_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edgekit.source.graph import Graph
+
+
+def shapes_of(function: Any) -> dict[str, tuple[int, ...]]:
+    """Return the known shapes of a ConcreteFunction's tensors, by "node" or "node:k"."""
+    return {
+        tensor.name.removesuffix(":0"): tuple(tensor.shape.as_list())
+        for operation in function.graph.get_operations()
+        for tensor in operation.outputs
+        if tensor.shape.is_fully_defined()
+    }
+
+
+def execute(node: Any, inputs: list[Any], shape: tuple[int, ...] | None = None) -> list[Any]:
+    """Return what an operation gives, as eager tensors.
+
+    Args:
+        node: a NodeDef.
+        inputs: its operands, with any batch.
+        shape: of its output with a batch of 1; a new shape written into the graph gets an open batch.
+    """
+    import tensorflow as tf
+    from tensorflow.python.eager import context
+    from tensorflow.python.eager import execute as eager
+    from tensorflow.python.framework import op_def_registry
+
+    if node.op == "Reshape" and shape and shape[0] == 1:
+        return [tf.reshape(inputs[0], [-1, *shape[1:]])]
+    definition = op_def_registry.get(node.op)
+    known = {attribute.name for attribute in definition.attr}
+    count = sum(node.attr[a.number_attr].i if a.number_attr else 1 for a in definition.output_arg)
+    attributes = [part for k, v in node.attr.items() if k in known for part in (k, _value(v))]
+    return list(eager.execute(node.op.encode(), count, inputs, tuple(attributes), context.context()))
+
+
+def _value(attribute: Any) -> Any:
+    """Return an AttrValue as eager execution takes it."""
+    kind = attribute.WhichOneof("value")
+    if kind != "list":
+        return getattr(attribute, kind)
+    held = attribute.list
+    return next((list(v) for v in (held.s, held.i, held.f, held.b, held.type) if v), [])
+
+
+class Tape:
+    """The values of one run that somebody still reads.
+
+    Args:
+        graph: operations and constants.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._values: dict[str, list[Any]] = {}
+        self._left: dict[str, int] = {}
+        for node in graph.nodes.values():
+            for name in node.input:
+                self._left[node_of(name)] = self._left.get(node_of(name), 0) + 1
+
+    def operands(self, node: Any) -> list[Any]:
+        """Return the operands of a node; its constants are read from the graph."""
+        import numpy as np
+        import tensorflow as tf
+
+        found = []
+        for name in node.input:
+            constant = self._graph.constants.get(node_of(name))
+            if constant is not None:
+                narrow = constant.astype(np.float32) if constant.dtype == np.float64 else constant
+                found.append(tf.constant(narrow))
+            else:
+                base, _, port = name.partition(":")
+                found.append(self._values[base][int(port or 0)])
+        return found
+
+    def put(self, name: str, values: list[Any]) -> None:
+        """Keep what a node gave."""
+        self._values[name] = values
+
+    def get(self, name: str) -> list[Any]:
+        """Return what a node gave."""
+        return self._values[name]
+
+    def read(self, names: Iterable[str]) -> None:
+        """Count readings, one a name; what nobody reads any more is dropped."""
+        for name in names:
+            base = node_of(name)
+            self._left[base] -= 1
+            if not self._left[base]:
+                self._values.pop(base, None)
