@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 ACTIVATIONS = ("Relu", "Relu6")
 SUMS = ("Add", "AddV2", "BiasAdd")
+_BIAS = 2.0**30
 LEVELS = 127
 """Of a weight: -127 to 127, 0 exact."""
 
@@ -87,6 +88,29 @@ def weight_steps(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
     steps = np.abs(rows).max(axis=2, keepdims=True) / LEVELS
     return np.where(steps > 0, steps, 1.0).astype(np.float32).astype(np.float64)
+
+
+def lifted(rows: np.ndarray[Any, Any], biases: np.ndarray[Any, Any], step: float) -> np.ndarray[Any, Any]:
+    """Return weights whose steps are wide enough for their biases, groups x outputs x inputs.
+
+    A bias is stored in 32 bits, in steps of the input's times the weights': with weights of next to nothing
+    it overflows. One weight of such an output is made as large as the bias needs; next to the bias it is
+    nothing.
+
+    Args:
+        rows: the weights.
+        biases: one an output.
+        step: of the input's grid.
+    """
+    import numpy as np
+
+    least = LEVELS * np.abs(biases).reshape(rows.shape[:2]) / (step * _BIAS)
+    largest = np.abs(rows).argmax(axis=2)[:, :, None]
+    held = np.take_along_axis(rows, largest, axis=2)[:, :, 0]
+    wanted = np.where(held < 0, -1.0, 1.0) * np.maximum(np.abs(held), least)
+    found = rows.copy()
+    np.put_along_axis(found, largest, wanted[:, :, None], axis=2)
+    return found
 
 
 def rounded(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,8 +1,9 @@
 """Take dead channels out of the way: those that hold one value whatever the input.
 
 Their weights mean nothing (a batch norm with a variance of next to nothing multiplies noise by hundreds),
-but their value may stretch the range that all channels share. The weights become 0; where everybody who
-reads the channel can have its value in a bias instead, the channel itself becomes 0.
+but their value may stretch the range that all channels share. Where everybody who reads the channel can have
+its value in a bias instead, the channel becomes 0. Elsewhere it stays as it is: a channel that its bias alone
+makes has no step that 32 bits of bias fit into.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class _Repair:
         self.dead: dict[str, int] = {}
 
     def mend(self, name: str) -> None:
-        """Let the dead channels of a linear operation come from its bias alone, or be 0."""
+        """Let the dead channels of a linear operation be 0, where that can be."""
+        import numpy as np
+
         bias = self._bias(name)
         if bias is None or bias not in self._spans:
             return
@@ -60,25 +63,24 @@ class _Repair:
         if not still.any():
             return
         self.dead[bias] = int(still.sum())
-        self._silence(name, bias, still)
-        for channel in still.nonzero()[0]:
-            number = int(self._channels.made[name][channel])
-            if self.found[bias][channel] and self._absorbed(number):
-                self.found[bias][channel] = 0.0
+        classes = self._channels.made[name]
+        silent = np.array([alone and self._absorbed(int(n)) for n, alone in zip(classes, still, strict=True)])
+        if silent.any():
+            self._silence(name, bias, silent)
 
     def _bias(self, name: str) -> str | None:
         """Return the node that adds a linear operation's bias."""
         users = self._readers.get(name, [])
         return users[0] if len(users) == 1 and self._graph.nodes[users[0]].op == "BiasAdd" else None
 
-    def _silence(self, name: str, bias: str, still: np.ndarray[Any, Any]) -> None:
+    def _silence(self, name: str, bias: str, silent: np.ndarray[Any, Any]) -> None:
         import numpy as np
 
         weights = self._current(name)
         rows = weight_rows(weights, self._graph.nodes[name]).copy()
-        rows.reshape(-1, rows.shape[2])[still] = 0.0
+        rows.reshape(-1, rows.shape[2])[silent] = 0.0
         self.found[name] = from_rows(rows, weights, self._graph.nodes[name])
-        self.found[bias] = np.where(still, self._spans[bias][0], self._current(bias))
+        self.found[bias] = np.where(silent, 0.0, self._current(bias))
 
     def _absorbed(self, number: int) -> bool:
         """Put a dead channel's value into the biases of all who read it; tell whether that can be done."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.ptq.execute import Tape, execute
-from edgekit.convert.ptq.grids import from_rows, on_grid, rounded, stored, weight_rows
+from edgekit.convert.ptq.grids import from_rows, lifted, on_grid, readers_of, rounded, stored, weight_rows
 from edgekit.convert.ptq.layers import Layer, layer
 from edgekit.convert.ptq.rounding import WIDEST, moments, rounded_together
+from edgekit.convert.ranges import grid
 from edgekit.source.fold import LINEAR
 from edgekit.source.graph import node_of
 
@@ -76,6 +77,7 @@ class _Run:
         self._graph, self._shapes, self._mending = graph, shapes, mending
         self._stored = stored(graph, mending.ranges)
         self._end = last_sums(graph)
+        self._readers = readers_of(graph)
         self._constants: dict[str, np.ndarray[Any, Any]] = {}
         self._layers: list[Layer] = []
 
@@ -120,7 +122,7 @@ class _Run:
 
     def _weights(self, node: Any, values: Any) -> np.ndarray[Any, Any]:
         weights = self._graph.constants[node_of(node.input[1])].astype("float64")
-        rows = weight_rows(weights, node)
+        rows = self._lifted(weight_rows(weights, node), node)
         if self._mending.rounding and rows.shape[2] <= WIDEST:
             rows = rounded_together(rows, moments(values, node, weights.shape))
         else:
@@ -128,6 +130,14 @@ class _Run:
         found = from_rows(rows, weights, node)
         self._constants[node.name] = found
         return found
+
+    def _lifted(self, rows: np.ndarray[Any, Any], node: Any) -> np.ndarray[Any, Any]:
+        limits = self._mending.ranges.get(node.input[0])
+        users = [self._graph.nodes[name] for name in self._readers[node.name]]
+        if limits is None or len(users) != 1 or not self._is_bias(users[0]):
+            return rows
+        biases = self._graph.constants[node_of(users[0].input[1])].astype("float64")
+        return lifted(rows, biases, grid(*limits).scale)
 
     def _is_bias(self, node: Any) -> bool:
         if node.op not in ("BiasAdd", "Add", "AddV2"):
