@@ -37,7 +37,7 @@ def execute(node: Any, inputs: list[Any], shape: tuple[int, ...] | None = None) 
 
     if node.op == "Reshape" and shape and shape[0] == 1:
         return [tf.reshape(inputs[0], [-1, *shape[1:]])]
-    if node.op == "BiasAdd" and inputs[1].shape.rank > 1:  # a sum of two tensors, in a batch of 1 at one place
+    if node.op == "BiasAdd" and inputs[1].shape.rank > 1:  # a sum of two, at one place
         rank = inputs[0].shape.rank
         return [inputs[0] + tf.reshape(inputs[1], [-1, *[1] * (rank - 2), inputs[0].shape[-1]])]
     definition = op_def_registry.get(node.op)
