@@ -151,18 +151,38 @@ def _least_error(histogram: Histogram, low: float, high: float) -> tuple[float, 
     edges = histogram.edges()
     middles, counts = (edges[:-1] + edges[1:]) / 2, histogram.counts.astype(np.float64)
     counts[_HALF] = 0.0 if low >= 0 else counts[_HALF]  # zeros of an activation function, which are exact
+    above, below = _Tail(middles, counts), _Tail(-middles[::-1], counts[::-1])
+    total = float(counts.sum())
 
-    def cost(bottom: float, top: float) -> float:
-        step = (max(top, 0.0) - min(bottom, 0.0)) / 255
-        cut = np.maximum(middles - top, 0.0) + np.maximum(bottom - middles, 0.0)
-        return float(np.sum(counts * np.where(cut > 0, cut * cut, step * step / 12)))
+    def costs(bottom: Any, top: Any) -> Any:
+        step = (np.maximum(top, 0.0) - np.minimum(bottom, 0.0)) / 255
+        (many, cut), (few, left) = above.beyond(top), below.beyond(-bottom)
+        return cut + left + (total - many - few) * step * step / 12
 
     shares = np.arange(1, _SHARES + 1) / _SHARES
     best = (low, high)
     for _ in range(2):
-        best = min(((best[0], float(high * s)) for s in shares), key=lambda pair: cost(*pair))
-        best = min(((float(low * s), best[1]) for s in shares), key=lambda pair: cost(*pair))
+        best = best[0], float(high * shares[np.argmin(costs(np.full(_SHARES, best[0]), high * shares))])
+        best = float(low * shares[np.argmin(costs(low * shares, np.full(_SHARES, best[1])))]), best[1]
     return best
+
+
+class _Tail:
+    """The count and the squared excess of all values beyond a threshold, from running sums."""
+
+    def __init__(self, middles: np.ndarray[Any, Any], counts: np.ndarray[Any, Any]) -> None:
+        import numpy as np
+
+        self._middles = middles
+        sums = [np.append(np.cumsum((counts * middles**power)[::-1])[::-1], 0.0) for power in range(3)]
+        self._count, self._first, self._second = sums
+
+    def beyond(self, thresholds: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        import numpy as np
+
+        at = np.searchsorted(self._middles, thresholds, side="right")
+        excess = self._second[at] - 2 * thresholds * self._first[at] + thresholds**2 * self._count[at]
+        return self._count[at], np.maximum(excess, 0.0)
 
 
 def _least_divergence(histogram: Histogram, low: float, high: float) -> tuple[float, float]:
