@@ -3,6 +3,9 @@
 coremltools reads the graph once; every precision starts from a copy of that one float32 program. Its passes
 are run one after another without its check of the whole program after each, which takes as long as all of
 them together; each stage is checked at its end.
+
+coremltools numbers what its passes make by a counter that is the process's. It starts anew with each program
+and each copy here, so that names do not depend on what was converted before.
 """
 
 from __future__ import annotations
@@ -62,6 +65,9 @@ def float_program(frozen: FrozenGraph, target: str) -> Any:
 
     library = coremltools()
     from coremltools.converters.mil.frontend.tensorflow2.load import TF2Loader
+    from coremltools.converters.mil.mil import Builder
+
+    Builder.name_count.clear()
 
     class Loader(TF2Loader):  # type: ignore[misc]
         """coremltools' own, without freezing and folding what is frozen and folded."""
@@ -95,6 +101,7 @@ def copied(program: Any, target: str | None = None) -> Any:
     """
     from coremltools.converters.mil.mil import Builder, Function, Program
 
+    Builder.name_count.clear()
     old = program.functions["main"]
     opset = old.opset_version if target is None else coremltools().target[target]
     inputs = {n: Builder.placeholder(shape=v.shape, dtype=v.dtype, name=n) for n, v in old.inputs.items()}
