@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from edgekit.source.graph import node_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy as np
 
     from edgekit.source.graph import Graph
 
@@ -102,3 +104,32 @@ class Tape:
             self._left[base] -= 1
             if not self._left[base]:
                 self._values.pop(base, None)
+
+
+def walk(
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]],
+    inputs: np.ndarray[Any, Any],
+    see: Callable[[str, Any], None],
+) -> None:
+    """Run a frozen graph on N inputs at once and show each tensor to `see`, by "node" or "node:k".
+
+    Args:
+        graph: operations and constants.
+        shapes: of its tensors with a batch of 1.
+        inputs: float32, N x the input's shape without its batch.
+        see: called with a name and an eager tensor.
+    """
+    import tensorflow as tf
+
+    tape = Tape(graph)
+    for name in graph.order():
+        node = graph.nodes[name]
+        if name in graph.constants:
+            continue
+        is_input = node.op == "Placeholder"
+        values = [tf.constant(inputs)] if is_input else execute(node, tape.operands(node), shapes.get(name))
+        for port, value in enumerate(values):
+            see(f"{name}:{port}" if port else name, value)
+        tape.put(name, values)
+        tape.read(i for i in node.input if node_of(i) not in graph.constants)

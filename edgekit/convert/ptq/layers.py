@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgekit.convert.ranges import grid
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-INPUTS = 4
-"""So many inputs of a sample are looked at."""
 _FLOOR = 1e-20
 
 
@@ -27,6 +23,8 @@ class Layer:
         snr_db: signal to quantization noise, everything before it included, in dB.
         own_snr_db: the same of its own rounding and clipping alone.
         saturated: the share of values beyond its range, 0 to 1.
+        weights_snr_db: signal to noise of the weighted sums that it is made of, for the rounding of their
+            weights alone; None where it is made of none.
     """
 
     tensor: str
@@ -36,18 +34,22 @@ class Layer:
     snr_db: float
     own_snr_db: float
     saturated: float
+    weights_snr_db: float | None = None
 
     @property
-    def advice(self) -> str:
-        """What would help, or ""."""
-        if self.saturated > 0.01:  # noqa: PLR2004 - one value in a hundred
-            return "its range cuts off much: calibrate on more typical inputs, or by minmax"
-        if self.own_snr_db < 20:  # noqa: PLR2004 - a hundredth of the power
-            return "few channels stretch its range: 16-bit activations (w8a16) keep them"
-        return ""
+    def total_db(self) -> float:
+        """Signal to all noise that 8 bits add here, of values and of weights, in dB."""
+        ratios = [10 ** (-lost / 10) for lost in (self.own_snr_db, self.weights_snr_db) if lost is not None]
+        return -10 * math.log10(sum(ratios))
 
 
-def layer(name: str, op: str, values: tuple[Any, Any, Any], limits: tuple[float, float]) -> Layer:
+def layer(
+    name: str,
+    op: str,
+    values: tuple[Any, Any, Any],
+    limits: tuple[float, float],
+    weights: float | None = None,
+) -> Layer:
     """Return what a stored tensor lost.
 
     Args:
@@ -55,11 +57,12 @@ def layer(name: str, op: str, values: tuple[Any, Any, Any], limits: tuple[float,
         op: what makes it.
         values: what it holds in the float network; in the twin, before it is put on its grid; and on it.
         limits: of its range.
+        weights: what the rounding of its weights costs, in dB.
     """
     import tensorflow as tf
 
     held = grid(*limits)
-    wanted, before, after = (held[:INPUTS] for held in values)
+    wanted, before, after = values
     outside = (before < held.low - held.scale / 2) | (before > held.high + held.scale / 2)
     return Layer(
         tensor=name,
@@ -69,19 +72,29 @@ def layer(name: str, op: str, values: tuple[Any, Any, Any], limits: tuple[float,
         snr_db=_snr(wanted, after),
         own_snr_db=_snr(before, after),
         saturated=float(tf.reduce_mean(tf.cast(outside, tf.float32))),
+        weights_snr_db=weights,
     )
 
 
-def _snr(wanted: Any, got: Any) -> float:
-    import math
+def rounding_snr(sums: Any, lost: Any, *, centred: bool) -> float:
+    """Return signal to noise of weighted sums, in dB.
 
+    Args:
+        sums: as the rounded weights give them, inputs x places x channels.
+        lost: what the rounding took, the same shape.
+        centred: biases take back each channel's mean, which is no loss then (nor any signal).
+    """
+    import tensorflow as tf
+
+    rows = [tf.reshape(values, [-1, values.shape[-1]]) for values in (sums, lost)]
+    if centred and rows[0].shape[0] > 1:
+        rows = [row - tf.reduce_mean(row, 0) for row in rows]
+    return _snr(rows[0] + rows[1], rows[0])
+
+
+def _snr(wanted: Any, got: Any) -> float:
     import tensorflow as tf
 
     signal = float(tf.nn.l2_loss(wanted))
     noise = float(tf.nn.l2_loss(wanted - got))
     return min(200.0, 10 * math.log10(max(signal, _FLOOR) / max(noise, _FLOOR)))
-
-
-def worst(layers: Sequence[Layer], count: int = 5) -> list[Layer]:
-    """Return the layers whose own rounding and clipping cost most, the worst first."""
-    return sorted(layers, key=lambda found: found.own_snr_db)[:count]

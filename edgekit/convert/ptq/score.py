@@ -11,7 +11,7 @@ from edgekit.source.freezing import snr
 if TYPE_CHECKING:
     import numpy as np
 
-GAIN_DB = 0.1
+GAIN_DB = 0.3
 """Less than this is chance."""
 GOOD_DB = 40.0
 """A hundredth of the amplitude: beyond it nothing is tried any more."""

@@ -6,8 +6,8 @@
     bias      biases take back what the means of the outputs have moved by
     round     weights are rounded together, for the outputs' sake
 
-"auto" repairs, then tries the others in this order on a sample of the calibration inputs, and keeps what
-brings the 8-bit twin nearer to the float network. Labels are never looked at.
+"auto" repairs, then tries the others (equalize and bias together first) on a sample of the calibration
+inputs, and keeps what brings the 8-bit twin nearer to the float network. Labels are never looked at.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
 from edgekit.convert.ptq.execute import shapes_of
 from edgekit.convert.ptq.grids import stored
+from edgekit.convert.ptq.measure import cut_ranges, prints_of
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
@@ -44,6 +45,8 @@ METHODS = ("repair", "equalize", "ranges", "bias", "round")
 AUTO, NONE = "auto", "none"
 SAMPLE = 32
 """Inputs that the methods work on, at most, evenly spread over the calibration data."""
+LOOKED_AT = 4
+"""Inputs of the sample that the layers are looked at with."""
 ELEMENTS = 2**24
 """Of the largest tensor of the sample: 64 MB."""
 
@@ -155,36 +158,36 @@ class _Tuner:
 
     def automatic(self) -> Tuned:
         """Keep what helps."""
-        best = self._with("repair", self._start)
-        if not self._dead:
-            best = self._start
+        repaired = self._with("repair", self._start)
+        best = repaired if self._dead else self._start
         before, twin = self._try("plain", best)
         found = before
-        for name in ("bias", "equalize", "ranges", "round"):
-            if found.good:
-                break
-            candidate = self._with(name, best)
-            if candidate.graph is best.graph and candidate.record is best.record and name in METHODS[1:3]:
+        for names in (("equalize", "bias"), ("bias",), ("ranges",), ("round",)):
+            if found.good or set(names) <= set(best.methods):
                 continue
-            reached, other = self._try(name, candidate)
+            candidate = best
+            for name in names:
+                candidate = self._with(name, candidate)
+            reached, other = self._try("+".join(names), candidate)
             if reached.beats(found):
                 best, found, twin = candidate, reached, other
         return self._tuned(best, before, found, twin)
 
     def _try(self, name: str, candidate: _Candidate) -> tuple[Score, Twin]:
         self._tell(name)
-        twin = run_twin(
-            candidate.graph,
-            self._shapes,
-            self._sample,
-            Mending(
-                ranges=candidate.record.ranges,
-                biases="bias" in candidate.methods,
-                rounding="round" in candidate.methods,
-            ),
+        mending = Mending(
+            ranges=candidate.record.ranges,
+            biases="bias" in candidate.methods,
+            rounding="round" in candidate.methods,
         )
+        twin = run_twin(candidate.graph, self._shapes, self._sample, mending)
         self._tried[name] = score(twin.wanted, twin.got)
         return self._tried[name], twin
+
+    def _layers(self, best: _Candidate, constants: Mapping[str, np.ndarray[Any, Any]]) -> list[Layer]:
+        """Return what each stored tensor loses in the end."""
+        mending = Mending(ranges=best.record.ranges, biases="bias" in best.methods, given=constants)
+        return run_twin(best.graph, self._shapes, self._sample[:LOOKED_AT], mending).layers
 
     def _with(self, name: str, candidate: _Candidate) -> _Candidate:
         make = {"repair": self._repaired, "equalize": self._equalized, "ranges": self._ranged}
@@ -219,25 +222,26 @@ class _Tuner:
         )
 
     def _ranged(self, candidate: _Candidate) -> _Candidate:
-        few = dataclasses.replace(self._data, inputs=self._sample)
-        found = calibrate(_refrozen(self._frozen, candidate.graph), few, "mse")
-        record = dataclasses.replace(candidate.record, ranges=found.ranges, method="mse")
-        return candidate.also("ranges", record=record)
+        graph_def = self._frozen.graph_def
+        ranges = cut_ranges(candidate.graph, self._shapes, self._sample, candidate.record, graph_def)
+        return candidate.also(
+            "ranges", record=dataclasses.replace(candidate.record, ranges=ranges, method="mse")
+        )
 
     def _measured(self, graph: Graph, like: CalibrationRecord) -> CalibrationRecord:
         return calibrate(_refrozen(self._frozen, graph), self._data, like.method)
 
     def _tuned(self, best: _Candidate, before: Score, after: Score, twin: Twin) -> Tuned:
-        frozen = _refrozen(self._frozen, changed(best.graph, twin.constants))
-        few = dataclasses.replace(self._data, inputs=self._data.inputs[:4])
-        prints = calibrate(frozen, few, "minmax").prints
+        graph = changed(best.graph, twin.constants)
+        like = best.record.prints
+        prints = None if like is None else prints_of(graph, self._shapes, like)
         return Tuned(
-            frozen=frozen,
+            frozen=_refrozen(self._frozen, graph),
             record=dataclasses.replace(best.record, prints=prints),
             methods=best.methods,
             before=before,
             after=after,
-            layers=tuple(twin.layers),
+            layers=tuple(self._layers(best, twin.constants)),
             dead=self._dead,
             tried=self._tried,
         )

@@ -11,8 +11,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.ptq.execute import Tape, execute
-from edgekit.convert.ptq.grids import from_rows, lifted, on_grid, readers_of, rounded, stored, weight_rows
-from edgekit.convert.ptq.layers import Layer, layer
+from edgekit.convert.ptq.grids import (
+    ACTIVATIONS,
+    SUMS,
+    from_rows,
+    lifted,
+    on_grid,
+    readers_of,
+    rounded,
+    stored,
+    weight_rows,
+)
+from edgekit.convert.ptq.layers import Layer, layer, rounding_snr
 from edgekit.convert.ptq.rounding import WIDEST, moments, rounded_together
 from edgekit.convert.ranges import grid
 from edgekit.source.fold import LINEAR
@@ -32,13 +42,15 @@ class Mending:
 
     Attributes:
         ranges: (low, high) of the tensors that are stored, by name; none leaves activations float.
-        biases: correct them.
+        biases: correct them; where constants are given, whether they were.
         rounding: round weights together, not each to the nearest step.
+        given: the constants that an earlier run made; they are taken, and the layers are looked at.
     """
 
     ranges: Mapping[str, tuple[float, float]]
     biases: bool = True
     rounding: bool = False
+    given: Mapping[str, np.ndarray[Any, Any]] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,7 +61,7 @@ class Twin:
         wanted: the float network's outputs, N x outputs; before a softmax that ends it.
         got: the twin's.
         constants: new weights (float64, on their grids) and biases, by the node that reads them.
-        layers: what each stored tensor lost, in the order of computing.
+        layers: what each stored tensor lost, in the order of computing; only where constants were given.
     """
 
     wanted: np.ndarray[Any, Any]
@@ -80,6 +92,7 @@ class _Run:
         self._readers = readers_of(graph)
         self._constants: dict[str, np.ndarray[Any, Any]] = {}
         self._layers: list[Layer] = []
+        self._rounding: dict[str, float] = {}
 
     def run(self, inputs: np.ndarray[Any, Any]) -> Twin:
         import tensorflow as tf
@@ -113,12 +126,38 @@ class _Run:
         """Return what a node gives in the twin, its weights on their grids and its bias corrected."""
         import tensorflow as tf
 
+        if self._mending.given is not None:
+            return self._as_given(node, operands, self._mending.given)
         if node.op in LINEAR and node_of(node.input[1]) in self._graph.constants:
             weights = self._weights(node, operands[0])
             operands[1] = tf.constant(weights.astype("float32"))
         elif self._mending.biases and self._is_bias(node):
             operands[1] = self._bias(node, operands, real)
         return execute(node, operands, self._shapes.get(node.name))
+
+    def _as_given(
+        self, node: Any, operands: list[Any], given: Mapping[str, np.ndarray[Any, Any]]
+    ) -> list[Any]:
+        """Return what a node gives with the constants of an earlier run, and note what their rounding costs."""
+        import tensorflow as tf
+
+        if node.name not in given:
+            return execute(node, operands, self._shapes.get(node.name))
+        exact, operands[1] = operands[1], tf.constant(given[node.name].astype("float32"))
+        found = execute(node, operands, self._shapes.get(node.name))
+        if node.op in LINEAR:
+            lost = execute(node, [operands[0], exact - operands[1]], self._shapes.get(node.name))
+            self._rounding[node.name] = rounding_snr(found[0], lost[0], centred=self._mending.biases)
+        return found
+
+    def _rounded(self, node: Any) -> float | None:
+        """Return the same of the sums that a stored tensor is made of; None where it is made of none."""
+        while node.op in (*ACTIVATIONS, *SUMS) and node.name not in self._rounding:
+            before = node_of(node.input[0])
+            if before in self._stored or before not in self._graph.nodes:
+                return None
+            node = self._graph.nodes[before]
+        return self._rounding.get(node.name)
 
     def _weights(self, node: Any, values: Any) -> np.ndarray[Any, Any]:
         weights = self._graph.constants[node_of(node.input[1])].astype("float64")
@@ -162,9 +201,11 @@ class _Run:
             name = f"{node.name}:{port}" if port else node.name
             if name in self._stored:
                 found[port] = on_grid(values, self._mending.ranges[name])
-                self._layers.append(
-                    layer(name, node.op, (real[port], values, found[port]), self._mending.ranges[name])
-                )
+                if self._mending.given is None:
+                    continue
+                values_of = (real[port], values, found[port])
+                limits = self._mending.ranges[name]
+                self._layers.append(layer(name, node.op, values_of, limits, self._rounded(node)))
         return found
 
 
