@@ -64,6 +64,8 @@ class Tuned:
         layers: what each stored tensor lost, in the order of computing.
         dead: how many channels are dead, by tensor.
         tried: the score of each trial, by name, in order.
+        weights_alone: the score with these weights and float activations, which is what 16 bits of them come
+            to; None where what was kept is not damaged.
     """
 
     frozen: FrozenGraph
@@ -74,6 +76,7 @@ class Tuned:
     layers: tuple[Layer, ...]
     dead: Mapping[str, int]
     tried: Mapping[str, Score]
+    weights_alone: Score | None = None
 
 
 def known_tuning(names: Sequence[str]) -> tuple[str, ...]:
@@ -189,6 +192,11 @@ class _Tuner:
         mending = Mending(ranges=best.record.ranges, biases="bias" in best.methods, given=constants)
         return run_twin(best.graph, self._shapes, self._sample[:LOOKED_AT], mending).layers
 
+    def _weights_alone(self, best: _Candidate, constants: Mapping[str, np.ndarray[Any, Any]]) -> Score:
+        """Return the score with float activations: what is lost whatever they are given."""
+        twin = run_twin(best.graph, self._shapes, self._sample, Mending(ranges={}, given=constants))
+        return score(twin.wanted, twin.got)
+
     def _with(self, name: str, candidate: _Candidate) -> _Candidate:
         make = {"repair": self._repaired, "equalize": self._equalized, "ranges": self._ranged}
         return make[name](candidate) if name in make else candidate.also(name)
@@ -244,6 +252,7 @@ class _Tuner:
             layers=tuple(self._layers(best, twin.constants)),
             dead=self._dead,
             tried=self._tried,
+            weights_alone=self._weights_alone(best, twin.constants) if after.damaged else None,
         )
 
 

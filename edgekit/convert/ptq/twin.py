@@ -138,7 +138,7 @@ class _Run:
     def _as_given(
         self, node: Any, operands: list[Any], given: Mapping[str, np.ndarray[Any, Any]]
     ) -> list[Any]:
-        """Return what a node gives with the constants of an earlier run, and note what their rounding costs."""
+        """Return what a node gives with the constants of an earlier run; note what their rounding costs."""
         import tensorflow as tf
 
         if node.name not in given:
