@@ -97,4 +97,6 @@ def _snr(wanted: Any, got: Any) -> float:
 
     signal = float(tf.nn.l2_loss(wanted))
     noise = float(tf.nn.l2_loss(wanted - got))
-    return min(200.0, 10 * math.log10(max(signal, _FLOOR) / max(noise, _FLOOR)))
+    if noise <= signal * _FLOOR:
+        return 200.0
+    return max(-200.0, 10 * math.log10(max(signal, _FLOOR) / noise))
