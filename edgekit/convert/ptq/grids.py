@@ -83,11 +83,14 @@ def from_rows(rows: np.ndarray[Any, Any], like: np.ndarray[Any, Any], node: Any)
 
 
 def weight_steps(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the step of each output's symmetric grid, groups x outputs x 1, as float32 holds it."""
+    """Return the step of each output's symmetric grid, groups x outputs x 1, as float32 holds it.
+
+    Weights of next to nothing, whose step float32 doesn't hold, have steps of 1: they become 0.
+    """
     import numpy as np
 
-    steps = np.abs(rows).max(axis=2, keepdims=True) / LEVELS
-    return np.where(steps > 0, steps, 1.0).astype(np.float32).astype(np.float64)
+    steps = (np.abs(rows).max(axis=2, keepdims=True) / LEVELS).astype(np.float32)
+    return np.where(steps >= np.finfo(np.float32).tiny, steps, np.float32(1.0)).astype(np.float64)
 
 
 def lifted(rows: np.ndarray[Any, Any], biases: np.ndarray[Any, Any], step: float) -> np.ndarray[Any, Any]:

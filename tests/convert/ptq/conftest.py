@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-tf = pytest.importorskip("tensorflow", reason="the convert extra is not installed")
+pytest.importorskip("tensorflow", reason="the convert extra is not installed")
+
+import tensorflow as tf
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert import from_array

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-tf = pytest.importorskip("tensorflow", reason="the convert extra is not installed")
+pytest.importorskip("tensorflow", reason="the convert extra is not installed")
+
+import tensorflow as tf
 
 from edgekit.convert.ptq.execute import Tape, execute, shapes_of, walk
 from edgekit.source.graph import Graph
