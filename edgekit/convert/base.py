@@ -10,16 +10,20 @@ from edgekit.plugins import Registry
 from edgekit.recipe import CALIBRATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
 
     from edgekit.artifact import TensorSpec
     from edgekit.convert.calibrate import CalibrationData
+    from edgekit.convert.ptq.report import QuantizationReport
     from edgekit.convert.ptq.tune import Tuned
     from edgekit.convert.ranges import CalibrationRecord
+    from edgekit.convert.swap import Slot
     from edgekit.source import FrozenGraph
+
+    Swap = Callable[[Any, Sequence[Slot]], Any]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +37,7 @@ class Work:
         tuned: the frozen graph with weights made for integers, whose ranges the record then holds; None where
             nothing was tuned.
         tuning: how they were made, and what is still lost.
+        report: what a user is told of that.
         shared: what was made once and is used again (the float .tflite, activation ranges), by name.
     """
 
@@ -41,6 +46,7 @@ class Work:
     record: CalibrationRecord | None = None
     tuned: FrozenGraph | None = None
     tuning: Tuned | None = None
+    report: QuantizationReport | None = None
     shared: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,10 +69,31 @@ class Work:
         """Return the graph that a precision is made from."""
         return self.for_integers if precision in CALIBRATED else self.frozen
 
-    def float_once(self, name: str, precision: str, make: Callable[[FrozenGraph], Any]) -> Any:
-        """Return a format's float form of the graph that a precision starts from; each is made once."""
-        graph = self.start(precision)
-        return self.once(name if graph is self.frozen else f"{name} tuned", lambda: make(graph))
+    def float_once(
+        self, name: str, precision: str, make: Callable[[FrozenGraph], Any], swap: Swap | None = None
+    ) -> Any:
+        """Return a format's float form of the graph that a precision starts from; each is made once.
+
+        Args:
+            name: of the form.
+            precision: what is made of it.
+            make: converts a graph.
+            swap: gives the frozen graph's form the tuned graph's constants; the tuned graph is converted
+                where that can't be done, and where there is no `swap`.
+        """
+        if self.start(precision) is self.frozen:
+            return self.once(name, lambda: make(self.frozen))
+        return self.once(f"{name} tuned", lambda: self._tuned(name, make, swap))
+
+    def _tuned(self, name: str, make: Callable[[FrozenGraph], Any], swap: Swap | None) -> Any:
+        found = None
+        if swap is not None:
+            from edgekit.convert.swap import slots
+
+            constants = self.once("slots", lambda: slots(self.frozen, self.for_integers))
+            if constants is not None:
+                found = swap(self.once(name, lambda: make(self.frozen)), constants)
+        return make(self.for_integers) if found is None else found
 
     @property
     def samples(self) -> np.ndarray[Any, Any]:

@@ -13,6 +13,7 @@ from edgekit.convert.coreml_activations import quantized_activations
 from edgekit.convert.coreml_names import number_constants
 from edgekit.convert.coreml_program import copied, coremltools, float_program, halved, write
 from edgekit.convert.coreml_weights import SMALL, linear_weights, palettes, weights_of
+from edgekit.convert.swap import swapped_program
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
@@ -114,15 +115,15 @@ def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
     return program, found
 
 
-def _full(work: Work) -> Any:
-    return work.once("coreml fp32", lambda: float_program(work.frozen, _OLDEST))
+def _full(work: Work, precision: str = "fp32") -> Any:
+    """Return the float32 program of the graph that a precision starts from."""
+    return work.float_once(
+        "coreml fp32", precision, lambda graph: float_program(graph, _OLDEST), swapped_program
+    )
 
 
 def _integers(work: Work) -> tuple[Any, dict[str, str]]:
-    if work.for_integers is work.frozen:
-        full = copied(_full(work), _INTEGERS)
-    else:
-        full = float_program(work.for_integers, _INTEGERS)
+    full = copied(_full(work, "w8a8"), _INTEGERS)
     originals = weights_of(full)
     full, grids, lacking = quantized_activations(full, work, _INTEGERS)
     work.shared["coreml apart"] = [grids[name] for name in lacking]

@@ -17,7 +17,7 @@ from edgekit.errors import MissingExtraError
 from edgekit.source.lean import imports
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgekit.source import FrozenGraph
@@ -90,7 +90,7 @@ def float_program(frozen: FrozenGraph, target: str) -> Any:
     return program
 
 
-def copied(program: Any, target: str | None = None) -> Any:
+def copied(program: Any, target: str | None = None, constants: Mapping[Any, Any] | None = None) -> Any:
     """Return a copy of a program of one function and no inner blocks, operation by operation.
 
     Python's own deep copy goes from reader to reader and ends in a RecursionError for 100 layers.
@@ -98,6 +98,7 @@ def copied(program: Any, target: str | None = None) -> Any:
     Args:
         program: the program.
         target: the oldest system that the copy is for; the program's own when left out.
+        constants: other values of constants, by their tensors.
     """
     from coremltools.converters.mil.mil import Builder, Function, Program
 
@@ -108,7 +109,7 @@ def copied(program: Any, target: str | None = None) -> Any:
     with Function(inputs, opset_version=opset) as new:
         held = {var: new.inputs[name] for name, var in old.inputs.items()}
         for operation in old.operations:
-            held |= zip(operation.outputs, _again(operation, held), strict=True)
+            held |= zip(operation.outputs, _again(operation, held, constants or {}), strict=True)
         new.set_outputs([held[var] for var in old.outputs])
         new.output_types, new.input_types = copy.copy(old.output_types), copy.copy(old.input_types)
     found = Program()
@@ -116,12 +117,13 @@ def copied(program: Any, target: str | None = None) -> Any:
     return found
 
 
-def _again(operation: Any, held: dict[Any, Any]) -> tuple[Any, ...]:
+def _again(operation: Any, held: dict[Any, Any], constants: Mapping[Any, Any]) -> tuple[Any, ...]:
     """Make an operation once more, with the copies of its inputs; return its outputs."""
     from coremltools.converters.mil.mil import Builder
 
     if operation.op_type == "const":
-        made = Builder.const(val=operation.val.val, name=operation.name)
+        value = constants.get(operation.outputs[0], operation.val.val)
+        made = Builder.const(val=value, name=operation.name)
     else:
         taken = {
             key: tuple(held[v] for v in value) if isinstance(value, (list, tuple)) else held[value]

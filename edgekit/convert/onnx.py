@@ -13,6 +13,7 @@ from edgekit.convert.onnx_carried import carried_over
 from edgekit.convert.onnx_given import given, opset_of, quantizable
 from edgekit.convert.onnx_quantize import floats_read, quantized, still_float
 from edgekit.convert.onnx_tools import session, tidy_names
+from edgekit.convert.swap import swapped_onnx
 from edgekit.errors import ConversionError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class OnnxConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .onnx file."""
-        proto = work.float_once("onnx", precision, _float_proto)
+        own = work.frozen.source.proto is not None  # its network is the user's, the tuned one is not
+        proto = work.float_once("onnx", precision, _float_proto, None if own else swapped_onnx)
         provenance = {"opset": str(opset_of(proto))}
         if precision != "fp32":
             proto, found = quantized(quantizable(proto), precision, work)

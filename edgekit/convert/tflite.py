@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import TensorSpec
 from edgekit.convert.base import Made, Work
+from edgekit.convert.swap import swapped_tflite
 from edgekit.convert.tflite_quantize import quantized
 from edgekit.convert.tflite_run import (
     float_operations,
@@ -43,7 +44,7 @@ class TfliteConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .tflite file."""
-        content = work.float_once("tflite", precision, _float_file)
+        content = work.float_once("tflite", precision, _float_file, swapped_tflite)
         provenance: dict[str, str] = {}
         if precision != "fp32":
             content, provenance = quantized(content, precision, work)

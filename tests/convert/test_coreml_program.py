@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,9 @@ from edgekit.convert.mil.evaluate import evaluate, op_kinds, read_spec
 from edgekit.convert.preprocess import noise
 from edgekit.errors import ParityError
 from edgekit.source import freeze, load_source
+from edgekit.source.graph import Graph
 from edgekit.source.quiet import quiet
+from edgekit.source.trace import to_function
 
 pytestmark = pytest.mark.convert
 ct = pytest.importorskip("coremltools", reason="the convert extra is not installed")
@@ -100,16 +104,26 @@ def test_the_graph_is_read_once_for_all_precisions(source, calibration, tmp_path
     assert not [k for k in op_kinds(tmp_path / "fp16.mlpackage") if k.startswith("constexpr")]
 
 
-def test_weights_tuned_for_integers_are_read_of_their_own(source, calibration, tmp_path, monkeypatch):
+def test_weights_tuned_for_integers_do_not_reach_the_other_precisions(source, calibration, tmp_path):
     from edgekit.convert.observe import calibrate
 
     with quiet():
-        frozen, tuned = freeze(source), freeze(source)
+        frozen = freeze(source)
+        graph = Graph(frozen.graph_def, "output")
+        for name, value in graph.constants.items():
+            graph.constants[name] = value * 2 if value.dtype == np.float32 else value
+        tuned = dataclasses.replace(frozen, graph_def=graph.to_graph_def(), tuned=True)
+        tuned = dataclasses.replace(tuned, function=to_function(tuned.graph_def), weights=doubled(frozen))
         record = calibrate(tuned, calibration, "minmax")
         work = Work(frozen=frozen, calibration=calibration, record=record, tuned=tuned)
-        CONVERTER.convert(work, "w8a8", tmp_path / "a.mlpackage")
-    assert "coreml fp32" not in work.shared
-    assert CONVERTER.inspect(work, "w8a8", tmp_path / "a.mlpackage")
+        CONVERTER.convert(work, "w8a8", tmp_path / "w8a8.mlpackage")
+        CONVERTER.convert(work, "fp32", tmp_path / "fp32.mlpackage")
+        assert CONVERTER.inspect(work, "w8a8", tmp_path / "w8a8.mlpackage")
+        assert CONVERTER.inspect(work, "fp32", tmp_path / "fp32.mlpackage")
+
+
+def doubled(frozen):
+    return {name: (op, value * 2) for name, (op, value) in frozen.weights.items()}
 
 
 def test_the_operation_that_leaves_16_bits_is_named(keras, tmp_path):
