@@ -7,6 +7,7 @@ BUNDLE/
   golden/outputs.npy     float32, N x outputs, as the float source computed them
   labels.txt             one a line, where the source has labels
   calibration.json       activation ranges, where a recipe needed them: see edgekit.convert.ranges
+  quantization.json      what 8 bits cost, layer by layer, likewise: see edgekit.convert.ptq.report
 """
 
 from __future__ import annotations
@@ -177,9 +178,10 @@ class Bundle:
             _hold(self.path_of(artifact), artifact.sha256, f"artifact {artifact.recipe}")
         _hold(self.root / self.golden.inputs, self.golden.inputs_sha256, "golden inputs")
         _hold(self.root / self.golden.outputs, self.golden.outputs_sha256, "golden outputs")
-        if "calibration_record" in self.provenance:
-            record = _inside(self.root, self.provenance["calibration_record"])
-            _hold(record, self.provenance.get("calibration_record_sha256", ""), "calibration record")
+        for key in ("calibration_record", "quantization_report"):
+            if key in self.provenance:
+                path = _inside(self.root, self.provenance[key])
+                _hold(path, self.provenance.get(f"{key}_sha256", ""), key.replace("_", " "))
 
     def save(self) -> None:
         """Write `bundle.json`: whole, or not at all."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.cli.output import out, print_json, say
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress, steps_shown
+from edgekit.cli.quantization import print_quantization
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -50,6 +51,11 @@ def add_commands(commands: Any) -> None:
         "--calibration-method", default="minmax", metavar="NAME",
         help="how ranges are found: minmax (default), moving-average, percentile, mse or entropy",
     )  # fmt: skip
+    parser.add_argument(
+        "--tuning", action="append", default=[], metavar="NAME[,NAME]",
+        help="how int8 keeps the network's answers: auto (default) tries all and keeps what helps, none, or "
+        "repair (dead channels), equalize (channels' ranges), ranges (cut), bias (means), round (weights)",
+    )  # fmt: skip
     parser.add_argument("--preprocess", metavar="NAME", help="how images become inputs: see README")
     parser.add_argument(
         "--fuse-preprocessing", action="store_true",
@@ -69,12 +75,18 @@ def _shape(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
 
 
+def _tuning(given: list[str]) -> list[str]:
+    """Return the names of repeated and comma-separated options; auto when there is none."""
+    return [name.strip() for words in given for name in words.split(",")] or ["auto"]
+
+
 def convert(args: Namespace) -> int:
     """Convert a source."""
     from edgekit import convert as engine
     from edgekit.source import load_source
 
     engine.known_method(args.calibration_method)
+    tuning = engine.known_tuning(_tuning(args.tuning))
     recipes, left_out = engine.wanted(args.recipe, target=args.target, calibrated=args.calibrate is not None)
     with Progress(quiet=args.json) as progress:
         progress.step(f"reading {args.source}")
@@ -105,6 +117,7 @@ def convert(args: Namespace) -> int:
             labels=engine.read_labels(args.labels) if args.labels else None,
             preprocessing=preprocessing,
             calibration_method=args.calibration_method,
+            tuning=tuning or ("none",),
             remake=args.remake,
             on_step=steps_shown(progress, finished=("convert", "kept")),
         )
@@ -118,6 +131,8 @@ def _print(result: ConvertResult, left_out: tuple[str, ...], *, as_json: bool) -
     else:
         if result.bundle is not None:
             _print_table(result.bundle)
+        if result.quantization is not None:
+            print_quantization(result.quantization)
         if result.bundle is not None and result.bundle.fused is not None:
             say(f"built in: {result.bundle.fused}; inputs are RGB pixels, 0..255")
         if left_out:

@@ -15,6 +15,8 @@ from edgekit.convert.images import read_labels
 from edgekit.convert.methods import METHODS, known_method
 from edgekit.convert.pipeline import convert
 from edgekit.convert.preprocess import PRESETS, preprocessing_of, preprocessing_preset
+from edgekit.convert.ptq.report import QuantizationReport
+from edgekit.convert.ptq.tune import known_tuning
 from edgekit.convert.ranges import CalibrationRecord
 from edgekit.convert.results import Accuracy, ConvertResult, Failure, Verification
 from edgekit.convert.wanted import wanted
@@ -30,6 +32,7 @@ __all__ = [
     "Converter",
     "Failure",
     "Made",
+    "QuantizationReport",
     "Step",
     "Verification",
     "Work",
@@ -37,6 +40,7 @@ __all__ = [
     "from_array",
     "fuse_preprocessing",
     "known_method",
+    "known_tuning",
     "preprocessing_of",
     "preprocessing_preset",
     "read_data",

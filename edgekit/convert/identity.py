@@ -71,7 +71,7 @@ def is_made(before: Bundle | None, recipe: Recipe, identity: str) -> bool:
     artifact = next((a for a in before.artifacts if a.recipe == recipe.name), None) if before else None
     if before is None or artifact is None or artifact.provenance.get(KEY) != identity:
         return False
-    if recipe.needs_calibration and not has_record(before):
+    if recipe.needs_calibration and not (has_record(before) and has_report(before) is not False):
         return False
     return intact(before.path_of(artifact), artifact.sha256)
 
@@ -82,6 +82,14 @@ def has_record(bundle: Bundle) -> bool:
     return name is not None and intact(
         bundle.root / name, bundle.provenance.get("calibration_record_sha256", "")
     )
+
+
+def has_report(bundle: Bundle) -> bool | None:
+    """Tell whether a bundle's quantization report is there as it was written; None where it never had one."""
+    name = bundle.provenance.get("quantization_report")
+    if name is None:
+        return None
+    return intact(bundle.root / name, bundle.provenance.get("quantization_report_sha256", ""))
 
 
 def has_golden(bundle: Bundle) -> bool:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from edgekit.bundle import Bundle
 
-ARTIFACTS, GOLDEN, LABELS, RECORD = "artifacts", "golden", "labels.txt", "calibration.json"
-_OURS = frozenset({ARTIFACTS, GOLDEN, LABELS, RECORD})
+ARTIFACTS, GOLDEN, LABELS = "artifacts", "golden", "labels.txt"
+RECORD, REPORT = "calibration.json", "quantization.json"
+_OURS = frozenset({ARTIFACTS, GOLDEN, LABELS, RECORD, REPORT})
 _PART = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.part")
 _ARRAY = re.compile(r"(inputs|outputs)(-[0-9a-f]{8})?\.npy")
 

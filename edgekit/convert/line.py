@@ -13,6 +13,7 @@ from edgekit.convert.base import CONVERTERS, versions
 from edgekit.convert.golden import parity_of
 from edgekit.convert.identity import KEY
 from edgekit.convert.leftovers import ARTIFACTS
+from edgekit.convert.ptq.report import REPORT
 from edgekit.convert.ranges import RECORD
 from edgekit.convert.results import Failure
 from edgekit.errors import ConversionError
@@ -119,4 +120,7 @@ def bundle_provenance(work: Work) -> dict[str, str]:
         found["calibration_method"] = record.method
         found["calibration_record"] = RECORD
         found["calibration_record_sha256"] = hashlib.sha256(record.to_json()).hexdigest()
+    if work.report is not None:
+        found["quantization_report"] = REPORT
+        found["quantization_report_sha256"] = hashlib.sha256(work.report.to_json()).hexdigest()
     return found

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 from edgekit.bundle import PIXELS
 from edgekit.convert.base import Step, Work
 from edgekit.convert.clock import Clock
+from edgekit.convert.doubts import lost_answers, record_of, report_of
 from edgekit.convert.golden import kept_golden, new_golden, reproved
-from edgekit.convert.identity import has_record, inputs_of, inputs_sha256, is_made
+from edgekit.convert.identity import inputs_of, inputs_sha256, is_made
 from edgekit.convert.leftovers import clear
 from edgekit.convert.line import Line, bundle_provenance
 from edgekit.convert.methods import DEFAULT_METHOD, known_method
 from edgekit.convert.observe import calibrate
+from edgekit.convert.ptq.report import QuantizationReport
 from edgekit.convert.ptq.tune import AUTO, known_tuning, tune
-from edgekit.convert.ranges import CalibrationRecord
 from edgekit.convert.results import ConvertResult, Failure
 from edgekit.convert.writing import BundleWriter, existing
 from edgekit.errors import UsageError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from edgekit.bundle import Bundle, Preprocessing
     from edgekit.convert.calibrate import CalibrationData
+    from edgekit.convert.ranges import CalibrationRecord
     from edgekit.recipe import Recipe
     from edgekit.source import FrozenGraph, Source
 
@@ -106,19 +108,26 @@ def convert(
             labels=labels,
             provenance={} if work is None else bundle_provenance(work),
             record=None if work is None else work.record,
+            report=None if work is None else work.report,
         )
         with contextlib.closing(writer):
             if work is not None and golden is not None:
                 line = Line(work=work, golden=golden, writer=writer, identities=identities, clock=clock)
                 failed += line.make_all(todo)
             writer.finish()
+    report = report_of(work, before, calibration)
+    doubts = (record_of(work, before, calibration), report)
     return ConvertResult(
         bundle=writer.bundle,
         failed=tuple(failed),
         seconds=clock.seconds,
-        warnings=_warnings(work, before, calibration),
+        warnings=(
+            *(warning for doubt in doubts if doubt is not None for warning in doubt.warnings()),
+            *lost_answers(writer.bundle, [r.name for r in recipes], report),
+        ),
         made=_but([r.name for r in todo], failed),
         kept=_but(kept, failed),
+        quantization=report,
     )
 
 
@@ -152,22 +161,18 @@ def _work(
     with clock.step("", "freeze"):
         frozen = freeze(source)
     record = _record(frozen, recipes, calibration, method, clock)
-    if calibration is None or record is None or not tuning:
-        return Work(frozen=frozen, calibration=calibration, record=record)
+    if calibration is None or record is None:
+        return Work(frozen=frozen, calibration=calibration)
     with clock.step("", "tune"):
         found = tune(frozen, calibration, record, tuning)
-    return Work(frozen=frozen, calibration=calibration, record=found.record, tuned=found.frozen, tuning=found)
-
-
-def _warnings(
-    work: Work | None, before: Bundle | None, calibration: CalibrationData | None
-) -> tuple[str, ...]:
-    """Return what is doubtful about the calibration data, measured now or when its artifacts were made."""
-    record = None if work is None else work.record
-    if record is None and before is not None and calibration is not None and has_record(before):
-        record = CalibrationRecord.load(before.root)
-        record = record if record.sha256 == calibration.sha256 else None
-    return () if record is None else record.warnings()
+    return Work(
+        frozen=frozen,
+        calibration=calibration,
+        record=found.record if tuning else record,
+        tuned=found.frozen if tuning else None,
+        tuning=found,
+        report=QuantizationReport.of(found, tuning),
+    )
 
 
 def _record(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgekit.artifact import Parity
     from edgekit.bundle import Bundle
+    from edgekit.convert.ptq.report import QuantizationReport
     from edgekit.errors import ConversionError
 
 SCHEMA = 1
@@ -35,9 +36,11 @@ class ConvertResult:
         failed: the recipes that failed, in order.
         seconds: how long each recipe took, proof included, by name; "freeze", "golden" and "calibrate" are
             shared by all.
-        warnings: what is doubtful about the calibration data, a sentence each.
+        warnings: what is doubtful about the calibration data and about what 8 bits left, a sentence each.
         made: the recipes that were made now.
         kept: the recipes that were there already, made from the same inputs.
+        quantization: what 8 bits cost, measured now or when the artifacts were made; None where no recipe is
+            calibrated.
     """
 
     bundle: Bundle | None
@@ -46,6 +49,7 @@ class ConvertResult:
     warnings: tuple[str, ...] = ()
     made: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
+    quantization: QuantizationReport | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON's types."""
@@ -62,6 +66,7 @@ class ConvertResult:
             "failed": [{"recipe": f.recipe, "error": str(f.error)} for f in self.failed],
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "warnings": list(self.warnings),
+            "quantization": None if self.quantization is None else self.quantization.summary(),
         }
 
 

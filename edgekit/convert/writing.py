@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import MANIFEST, Bundle, Golden, SourceRecord, write_atomic
 from edgekit.convert.leftovers import GOLDEN, LABELS, clear, is_unfinished, tidy, workplace
+from edgekit.convert.ptq.report import REPORT
 from edgekit.convert.ranges import RECORD
 from edgekit.errors import UsageError
 from edgekit.recipe import recipe_names
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 
     from edgekit.artifact import Artifact
     from edgekit.bundle import Preprocessing
+    from edgekit.convert.ptq.report import QuantizationReport
     from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import Source
 
-_RECORDED = ("calibration_record", "calibration_record_sha256")
+_RECORDED = {RECORD: "calibration_record", REPORT: "quantization_report"}
+"""Where a bundle's provenance names the files of calibration; their sha256 stands beside."""
 
 
 def existing(out: Path, source: Source) -> Bundle | None:
@@ -79,6 +82,7 @@ class BundleWriter:
         labels: the classes' names, or None.
         provenance: of the bundle.
         record: the calibration record, written beside the artifacts; or None.
+        report: the quantization report, likewise; one without a record is not written.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class BundleWriter:
         labels: Sequence[str] | None,
         provenance: Mapping[str, str],
         record: CalibrationRecord | None = None,
+        report: QuantizationReport | None = None,
     ) -> None:
         self.out = out
         self.bundle = before
@@ -100,7 +105,9 @@ class BundleWriter:
         self._preprocessing = preprocessing
         self._labels = labels
         self._provenance = provenance
-        self._record = record
+        self._beside = {} if record is None else {RECORD: record.to_json()}
+        if record is not None and report is not None:
+            self._beside[REPORT] = report.to_json()
         self._opened = False
 
     def workplace(self) -> Path:
@@ -157,8 +164,8 @@ class BundleWriter:
             labels = LABELS
             write_atomic(self.out / LABELS, ("\n".join(self._labels) + "\n").encode())
         provenance = dict(before.provenance) if before else {}
-        if self._record is not None:
-            self._write_record(self._record.to_json(), provenance)
+        if self._beside:
+            self._write_beside(provenance)
         bundle = Bundle(
             root=self.out,
             source=_record(self._source),
@@ -171,14 +178,20 @@ class BundleWriter:
         self._opened = True
         return self._save(bundle)
 
-    def _write_record(self, content: bytes, provenance: dict[str, str]) -> None:
-        """Write the calibration record; while another takes its place the manifest names none."""
-        kept = provenance.get("calibration_record_sha256")
-        if self.bundle is not None and kept not in (None, hashlib.sha256(content).hexdigest()):
-            for key in _RECORDED:
-                provenance.pop(key, None)
+    def _write_beside(self, provenance: dict[str, str]) -> None:
+        """Write the files of calibration; while others take their places the manifest names none."""
+        changed = []
+        for name, key in _RECORDED.items():
+            content = self._beside.get(name)
+            sha256 = None if content is None else hashlib.sha256(content).hexdigest()
+            if provenance.get(f"{key}_sha256", sha256) != sha256:
+                changed += [key, f"{key}_sha256"]
+        for key in changed:
+            provenance.pop(key, None)
+        if self.bundle is not None and changed:
             self._save(dataclasses.replace(self.bundle, provenance=dict(provenance)))
-        write_atomic(self.out / RECORD, content)
+        for name, content in self._beside.items():
+            write_atomic(self.out / name, content)
 
     def _write_golden(self, before: Bundle | None) -> Golden:
         """Write golden data under names that nobody uses yet; old files stay until the manifest is new."""

@@ -18,7 +18,7 @@ NETWORK = ("mobilenet_v1_0.25@32", "--classes", 10)
 @pytest.fixture
 def data(tmp_path):
     path = tmp_path / "data.npy"
-    np.save(path, np.random.default_rng(0).uniform(-1, 1, (6, 32, 32, 3)).astype(np.float32))
+    np.save(path, np.random.default_rng(0).uniform(-1, 1, (12, 32, 32, 3)).astype(np.float32))
     return path
 
 

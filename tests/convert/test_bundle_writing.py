@@ -28,6 +28,7 @@ def test_the_bundle_has_everything_and_nothing_else(made):
         "golden/inputs.npy",
         "golden/outputs.npy",
         "labels.txt",
+        "quantization.json",
     ]
     assert {f.split("/")[1] for f in files(bundle.root / "artifacts") if "/" in f} == {
         "Data",
@@ -156,7 +157,11 @@ def test_one_failure_does_not_stop_the_others(keras, tmp_path):
     data = from_array(np.random.default_rng(0).normal(size=(8, 16, 16, 3)).astype("float32"))
     names = ["tflite-fp32", "tflite-int8", "onnx-int8"]
     result = convert(
-        load_source(str(tmp_path / "dead.keras")), parse_recipes(names), tmp_path / "o", calibration=data
+        load_source(str(tmp_path / "dead.keras")),
+        parse_recipes(names),
+        tmp_path / "o",
+        calibration=data,
+        tuning=["none"],
     )
     assert [a.recipe for a in result.bundle.artifacts] == ["tflite-fp32"]
     assert [f.recipe for f in result.failed] == ["tflite-int8", "onnx-int8"]
