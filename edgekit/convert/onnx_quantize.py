@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.matching import Print, ranges_for
 from edgekit.convert.onnx_tools import observe, tidy_names
+from edgekit.convert.onnx_weights import stored_weights, weight_grids
 from edgekit.convert.ranges import grid
 from edgekit.errors import ConversionError
 
@@ -146,9 +147,12 @@ def _static(ready: Any, grids: dict[str, Grid], *, signed: bool) -> Any:
         nodes_to_quantize=[],
         nodes_to_exclude=[],
         op_types_to_quantize=list(QUANTIZED),
-        extra_options={"TensorQuantOverrides": overrides},
+        extra_options={
+            "TensorQuantOverrides": overrides | weight_grids(ready.graph),
+            "AddQDQPairToWeight": True,  # `stored_weights` does in one step what it does channel by channel
+        },
     )
-    return _run(quantizer)
+    return stored_weights(_run(quantizer))
 
 
 def _dynamic(ready: Any) -> Any:
