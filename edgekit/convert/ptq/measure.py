@@ -19,23 +19,59 @@ if TYPE_CHECKING:
 
     Shapes = Mapping[str, tuple[int, ...]]
 
-VALUES = 2**18
+VALUES = 2**20
 """Of a tensor, at most, from all inputs and places, for its histogram."""
 
 
-def prints_of(graph: Graph, shapes: Shapes, like: Prints) -> Prints:
-    """Return what tells the tensors of a graph apart, for the same inputs and tensors as before."""
+SAME = 1e-3
+"""Of a tensor's largest value: prints are the same when they differ by no more."""
+
+
+def keeps_a_batch(graph: Graph, shapes: Shapes, prints: Prints) -> bool:
+    """Tell whether inputs give in a batch what each gave alone, or in batches that were tried.
+
+    Args:
+        graph: the float network.
+        shapes: of its tensors with a batch of 1.
+        prints: of the very graph.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    try:
+        found = prints_of(graph, shapes, prints).values
+    except (tf.errors.OpError, ValueError):  # a shape does not fit a batch
+        return False
+    return all(
+        bool((np.abs(found[name] - wanted) <= SAME * max(float(np.abs(wanted).max()), 1e-30)).all())
+        for name, wanted in prints.values.items()
+    )
+
+
+def prints_of(graph: Graph, shapes: Shapes, like: Prints, *, batch: int | None = None) -> Prints:
+    """Return what tells the tensors of a graph apart, for the same inputs and tensors as before.
+
+    Args:
+        graph: operations and constants.
+        shapes: of its tensors with a batch of 1.
+        like: with the inputs and the tensors' names.
+        batch: how many inputs at a time; None for all at once.
+    """
     import numpy as np
 
-    found: dict[str, np.ndarray[Any, Any]] = {}
+    found: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in like.sizes}
+    batch = batch or len(like.inputs)
+    for begin in range(0, len(like.inputs), batch):
+        inputs = like.inputs[begin : begin + batch]
 
-    def see(name: str, tensor: Any) -> None:
-        if name in like.sizes:
-            rows = tensor.numpy().reshape(len(like.inputs), -1)
-            found[name] = np.stack([rows.min(axis=1), rows.max(axis=1), rows.mean(axis=1)], axis=1)
+        def see(name: str, tensor: Any, count: int = len(inputs)) -> None:
+            if name in like.sizes:
+                rows = tensor.numpy().reshape(count, -1)
+                stacked = np.stack([rows.min(axis=1), rows.max(axis=1), rows.mean(axis=1)], axis=1)
+                found[name].append(stacked)
 
-    walk(graph, shapes, like.inputs, see)
-    return dataclasses.replace(like, values={name: found[name] for name in like.sizes})
+        walk(graph, shapes, inputs, see)
+    return dataclasses.replace(like, values={name: np.concatenate(rows) for name, rows in found.items()})
 
 
 def cut_ranges(

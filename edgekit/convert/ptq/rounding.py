@@ -15,7 +15,7 @@ from edgekit.convert.ptq.grids import LEVELS, weight_steps
 if TYPE_CHECKING:
     import numpy as np
 
-ROWS = 4096
+ROWS = 8192
 """Input patches of an operation that are looked at, at most."""
 WIDEST = 2560
 """Inputs of one output, at most: beyond it, the matrix of second moments takes minutes."""
