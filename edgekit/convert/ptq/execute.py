@@ -42,6 +42,8 @@ def execute(node: Any, inputs: list[Any], shape: tuple[int, ...] | None = None) 
     if node.op == "BiasAdd" and inputs[1].shape.rank > 1:  # a sum of two, at one place
         rank = inputs[0].shape.rank
         return [inputs[0] + tf.reshape(inputs[1], [-1, *[1] * (rank - 2), inputs[0].shape[-1]])]
+    if node.op == "Conv2DBackpropInput":  # the batch of 1 is written into its output's shape
+        inputs = [tf.concat([inputs[2].shape[:1], inputs[0][1:]], 0), *inputs[1:]]
     definition = op_def_registry.get(node.op)
     known = {attribute.name for attribute in definition.attr}
     count = sum(node.attr[a.number_attr].i if a.number_attr else 1 for a in definition.output_arg)

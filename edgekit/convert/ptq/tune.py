@@ -21,7 +21,7 @@ from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
 from edgekit.convert.ptq.execute import shapes_of
 from edgekit.convert.ptq.grids import stored
-from edgekit.convert.ptq.measure import cut_ranges, prints_of
+from edgekit.convert.ptq.measure import cut_ranges, keeps_a_batch, prints_of
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
@@ -45,10 +45,14 @@ METHODS = ("repair", "equalize", "ranges", "bias", "round")
 AUTO, NONE = "auto", "none"
 SAMPLE = 32
 """Inputs that the methods work on, at most, evenly spread over the calibration data."""
+FEWEST = 4
+"""Inputs of a sample from which it can be told what helps on others."""
+TOGETHER = ("ranges", "bias", "round")
+"""The methods that are measured on several inputs at once."""
 LOOKED_AT = 4
 """Inputs of the sample that the layers are looked at with."""
 ELEMENTS = 2**24
-"""Of the largest tensor of the sample: 64 MB."""
+"""Of the largest tensor of the sample, unless FEWEST have more: 64 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,9 @@ def tune(
         record: its ranges over them, just measured.
         tuning: what `known_tuning` returned.
         tell: called with what is tried.
+
+    Raises:
+        UsageError: a method that is named needs a batch, and the network mixes its inputs.
     """
     tuner = _Tuner(frozen, data, record, tell or (lambda _: None))
     found = tuner.automatic() if tuning == (AUTO,) else tuner.named(tuning)
@@ -146,12 +153,21 @@ class _Tuner:
         self._shapes = shapes_of(frozen.function)
         self._start = _Candidate(graph=Graph(frozen.graph_def, "output"), record=record)
         self._channels = channels_of(self._start.graph, self._shapes)
-        self._sample = _sample(data.inputs, self._shapes)
+        self._batched = record.prints is not None and keeps_a_batch(
+            self._start.graph, self._shapes, record.prints
+        )
+        self._sample = _sample(data.inputs if self._batched else data.inputs[:1], self._shapes)
         self._dead: dict[str, int] = {}
         self._tried: dict[str, Score] = {}
 
     def named(self, methods: tuple[str, ...]) -> Tuned:
         """Use these methods and no other."""
+        asked = [name for name in methods if name in TOGETHER]
+        if asked and not self._batched:
+            raise UsageError(
+                f"{self._frozen.source.name} mixes the inputs of a batch, and {', '.join(asked)} needs several",
+                hint="leave it to --tuning auto, or name repair or equalize alone",
+            )
         before, _ = self._try("plain", self._start)
         best = self._start
         for name in methods:
@@ -160,13 +176,13 @@ class _Tuner:
         return self._tuned(best, before, after, twin)
 
     def automatic(self) -> Tuned:
-        """Keep what helps."""
+        """Keep what helps, where there are enough inputs to tell: one alone would be learned by heart."""
         repaired = self._with("repair", self._start)
         best = repaired if self._dead else self._start
         before, twin = self._try("plain", best)
         found = before
         for names in (("equalize", "bias"), ("bias",), ("ranges",), ("round",)):
-            if found.good or set(names) <= set(best.methods):
+            if len(self._sample) < FEWEST or found.good or set(names) <= set(best.methods):
                 continue
             candidate = best
             for name in names:
@@ -242,7 +258,8 @@ class _Tuner:
     def _tuned(self, best: _Candidate, before: Score, after: Score, twin: Twin) -> Tuned:
         graph = changed(best.graph, twin.constants)
         like = best.record.prints
-        prints = None if like is None else prints_of(graph, self._shapes, like)
+        batch = None if self._batched else 1
+        prints = None if like is None else prints_of(graph, self._shapes, like, batch=batch)
         return Tuned(
             frozen=_refrozen(self._frozen, graph),
             record=dataclasses.replace(best.record, prints=prints),
@@ -281,5 +298,5 @@ def _sample(inputs: np.ndarray[Any, Any], shapes: Mapping[str, tuple[int, ...]])
     import numpy as np
 
     largest = max(int(np.prod(shape)) for shape in shapes.values() if shape)
-    count = max(1, min(SAMPLE, len(inputs), ELEMENTS // largest))
+    count = min(SAMPLE, len(inputs), max(FEWEST, ELEMENTS // largest))
     return inputs[[index * len(inputs) // count for index in range(count)]]
