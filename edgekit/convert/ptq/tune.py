@@ -165,7 +165,7 @@ class _Tuner:
         asked = [name for name in methods if name in TOGETHER]
         if asked and not self._batched:
             raise UsageError(
-                f"{self._frozen.source.name} mixes the inputs of a batch, and {', '.join(asked)} needs several",
+                f"{self._frozen.source.name} mixes the inputs of a batch, and {', '.join(asked)} needs one",
                 hint="leave it to --tuning auto, or name repair or equalize alone",
             )
         before, _ = self._try("plain", self._start)
