@@ -10,13 +10,14 @@ if TYPE_CHECKING:
     from edgekit.convert import QuantizationReport
     from edgekit.convert.ptq.layers import Layer
 
-_COLUMNS = ("worst layers", "range", "values", "weights", "so far", "saturated")
+_COLUMNS = ("worst layers", "range", "values", "weights", "so far", "saturated", "drowned")
 _MEANING = (
     "Signal to noise in dB: of its values, of its weights, and of all so far against the float network. "
-    "Saturated: values beyond the range. All layers are in quantization.json."
+    "Saturated: values beyond the range. Drowned: channels that rounding takes a tenth of, or more. "
+    "All layers are in quantization.json."
 )
 _NAMED = 4
-_FIGURES = 55
+_FIGURES = 64
 """Columns that the figures take."""
 
 
@@ -74,8 +75,13 @@ def _cells(layer: Layer) -> tuple[str, ...]:
         f"{layer.own_snr_db:.1f}",
         "-" if weights is None else f"{weights:.1f}",
         f"{layer.snr_db:.1f}",
-        f"{layer.saturated:.2%}" if layer.saturated else "0",
+        _share(layer.saturated),
+        _share(layer.drowned),
     )
+
+
+def _share(part: float) -> str:
+    return f"{part:.2%}" if part else "0"
 
 
 def _on_two_lines(row: tuple[str, ...]) -> tuple[str, str]:

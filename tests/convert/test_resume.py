@@ -150,13 +150,13 @@ def test_a_signal_at_any_step_leaves_a_whole_bundle_and_the_next_call_makes_the_
 
 
 def test_a_kill_before_any_file_takes_its_place_leaves_a_whole_bundle(runs, tmp_path):
-    """Labels, record, two golden arrays, manifest; then an artifact and the manifest, over and over."""
+    """Labels, record, report, golden arrays, manifest; then artifact and manifest, over and over."""
     names = ["tflite-fp32", "tflite-int8"]
-    places = (1, 3, 5, 6, 7, 8, 9)
+    places = (1, 3, 6, 7, 8, 9, 10)
     jobs = [{"out": tmp_path / str(n), "recipes": names, "replace": n} for n in places]
     assert runs(jobs) == [-signal.SIGKILL] * len(places)
     assert [whole(job["out"]) for job in jobs] == [[]] * 5 + [names[:1]] * 2
-    again = [{"out": tmp_path / str(n), "recipes": names} for n in (3, 6, 9, 0)]
+    again = [{"out": tmp_path / str(n), "recipes": names} for n in (3, 7, 10, 0)]
     assert runs(again) == [0] * len(again)
     files = everything(tmp_path / "0")
     for job in again:
@@ -166,9 +166,9 @@ def test_a_kill_before_any_file_takes_its_place_leaves_a_whole_bundle(runs, tmp_
 
 
 def test_a_kill_while_an_artifact_is_replaced_leaves_a_whole_bundle(runs, calibration, tmp_path):
-    """Other data: labels, no record, the record, all; then no artifact, the artifact, all."""
+    """Other data: labels, no record, record and report, all; then no artifact, the artifact, all."""
     names = ["tflite-int8"]
-    places = (0, 2, 3, 4, 5, 6, 7)
+    places = (0, 2, 4, 5, 6, 7, 8)
     outs = [tmp_path / str(n) for n in places]
     assert runs([{"out": outs[0], "recipes": names}]) == [0]
     first = shas(Bundle.load(outs[0]))
@@ -201,7 +201,7 @@ def test_the_same_inputs_give_the_same_bytes_in_every_process(tiny_file, calibra
     assert set(shas(one)) == set(default_recipe_names())
     assert shas(one) == shas(two)
     assert one.golden == two.golden
-    for name in ("bundle.json", "calibration.json"):
+    for name in ("bundle.json", "calibration.json", "quantization.json"):
         assert (one.root / name).read_bytes() == (two.root / name).read_bytes(), name
 
 
@@ -260,6 +260,7 @@ def test_all_is_made_again_when_asked(grown):
         ("artifacts/tflite-fp32.tflite", ("tflite-fp32",)),
         ("artifacts/onnx-fp32.onnx", ("onnx-fp32",)),
         ("calibration.json", ("tflite-int8",)),
+        ("quantization.json", ("tflite-int8",)),
         ("golden/outputs.npy", ()),
     ],
 )

@@ -25,6 +25,8 @@ class Layer:
         saturated: the share of values beyond its range, 0 to 1.
         weights_snr_db: signal to noise of the weighted sums that it is made of, for the rounding of their
             weights alone; None where it is made of none.
+        drowned: the share of channels that lose a tenth of their power or more to its rounding, 0 to 1: other
+            channels stretch the range that all share.
     """
 
     tensor: str
@@ -35,12 +37,13 @@ class Layer:
     own_snr_db: float
     saturated: float
     weights_snr_db: float | None = None
+    drowned: float = 0.0
 
     @property
     def total_db(self) -> float:
-        """Signal to all noise that 8 bits add here, of values and of weights, in dB."""
+        """Signal to all noise that 8 bits add here, in dB: of values, weights and drowned channels."""
         ratios = [10 ** (-lost / 10) for lost in (self.own_snr_db, self.weights_snr_db) if lost is not None]
-        return -10 * math.log10(sum(ratios))
+        return -10 * math.log10(sum(ratios) + self.drowned)
 
 
 def layer(
@@ -73,7 +76,17 @@ def layer(
         own_snr_db=_snr(before, after),
         saturated=float(tf.reduce_mean(tf.cast(outside, tf.float32))),
         weights_snr_db=weights,
+        drowned=_drowned(before, after),
     )
+
+
+def _drowned(before: Any, after: Any) -> float:
+    """Return the share of channels that lose a tenth of their power or more."""
+    import tensorflow as tf
+
+    axes = list(range(before.shape.rank - 1))
+    power, lost = (tf.reduce_sum(tf.square(values), axes) for values in (before, before - after))
+    return float(tf.reduce_mean(tf.cast((power > 0) & (lost >= power / 10), tf.float32)))
 
 
 def rounding_snr(sums: Any, lost: Any, *, centred: bool) -> float:

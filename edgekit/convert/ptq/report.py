@@ -111,6 +111,10 @@ class QuantizationReport:
         if layer.saturated > _CUT:
             cut = "" if self.calibration_method == "minmax" else f" ({self.calibration_method} cuts it)"
             return f"values leave its range{cut}: calibrate on more typical inputs"
+        if layer.drowned:
+            lost = f"{layer.drowned:.0%} of its channels drown where others stretch the range"
+            more = "" if "equalize" in self.methods else ", --tuning equalize may"
+            return f"{lost}: 16-bit activations (tflite-w8a16) or fp16 keep them{more}"
         if layer.total_db >= self._usual():
             return ""
         if layer.weights_snr_db is not None and layer.weights_snr_db < layer.own_snr_db:
@@ -224,6 +228,7 @@ def _plain(layer: Layer) -> Layer:
         snr_db=round(layer.snr_db, 3),
         own_snr_db=round(layer.own_snr_db, 3),
         saturated=round(layer.saturated, 6),
+        drowned=round(layer.drowned, 6),
         weights_snr_db=None if weights is None else round(weights, 3),
     )
 
