@@ -113,7 +113,7 @@ class QuantizationReport:
             return f"values leave its range{cut}: calibrate on more typical inputs"
         if layer.drowned:
             lost = f"{layer.drowned:.0%} of its channels drown where others stretch the range"
-            more = "" if "equalize" in self.methods else ", --tuning equalize may"
+            more = "" if "equalize" in self.methods else "; --tuning equalize may too"
             return f"{lost}: 16-bit activations (tflite-w8a16) or fp16 keep them{more}"
         if layer.total_db >= self._usual():
             return ""
