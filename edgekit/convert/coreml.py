@@ -109,7 +109,7 @@ def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
     else:
         names = palettes(program, _PALETTES[precision])
         found["quantizer"] = (
-            f"palettes of {1 << _PALETTES[precision]} values by exact k-means; {len(names)} weights, "
+            f"palettes of {1 << _PALETTES[precision]} values by k-means; {len(names)} weights, "
             f"those of fewer than {SMALL} elements in 16 bits"
         )
     return program, found

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekit.convert.coreml_palettes import clustered
 from edgekit.convert.coreml_program import apply
 
 if TYPE_CHECKING:
@@ -95,19 +96,14 @@ def palettes(program: Any, bits: int) -> list[str]:
 def palette_of(weight: Array, bits: int) -> tuple[Array, Array]:
     """Return indices in the weight's shape and the palette, 2^bits values as float16, the smallest first.
 
-    The best palette of so many values there is: k-means in one dimension, solved exactly by coremltools' own
-    solver, so that there is no chance in it.
-
-    Source: Groenlund et al., "Fast Exact k-Means, k-Medians and Bregman Divergence Clustering in 1D" (2017).
+    All but the best palette of so many values there is; see `coreml_palettes`.
     """
-    from coremltools._deps import kmeans1d
-
     values, places, counts = np.unique(weight.astype(np.float16), return_inverse=True, return_counts=True)
     palette = np.zeros(1 << bits, np.float16)
     count = min(len(values), 1 << bits)
-    solved = kmeans1d.cluster(values, count, weights=counts)
-    palette[:count] = solved.centroids
-    return np.asarray(solved.clusters, np.uint8)[places].reshape(weight.shape), palette
+    clusters, means = clustered(values.astype(np.float64), counts, count)
+    palette[:count] = means
+    return clusters.astype(np.uint8)[places].reshape(weight.shape), palette
 
 
 def packed(indices: Array, bits: int) -> Array:
