@@ -435,3 +435,18 @@ def test_inputs_of_another_shape_are_refused(fp32, mb, tmp_path):
     x = np.linspace(-1, 1, 144, dtype=np.float32).reshape(1, 4, 6, 6)
     found = load(two).run({"x": x})
     np.testing.assert_array_equal(sorted(v.min() for v in found.values()), [0, np.abs(x).min()])
+
+
+def test_our_own_process_reads_a_package_without_pytorch(made):
+    import subprocess
+    import sys
+
+    package = made.bundle.path_of(made.bundle.artifact("coreml-fp16"))
+    code = (
+        "import sys; from pathlib import Path; from edgekit.source import lean; lean.own_process();"
+        "from edgekit.convert.mil.evaluate import load; load(Path(sys.argv[1]));"
+        "print(*[name for name in lean.NEEDLESS if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(package)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == []

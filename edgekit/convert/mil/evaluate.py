@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import ConversionError, MissingExtraError, ParityError
+from edgekit.source.lean import imports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -275,8 +276,9 @@ def read_spec(package: Path) -> Any:
         ConversionError: it can't be read, or holds no ML program.
     """
     try:
-        from coremltools.proto import Model_pb2
-        from google.protobuf.message import DecodeError
+        with imports():
+            from coremltools.proto import Model_pb2
+            from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingExtraError("coremltools", "convert") from error
     path = next(package.rglob("*.mlmodel"), None)
