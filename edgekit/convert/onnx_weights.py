@@ -72,7 +72,8 @@ def stored_weights(proto: Any) -> Any:
             continue
         name = names[node.output[0]] = f"{node.input[0]}_quantized"
         axis = next((a.i for a in node.attribute if a.name == "axis"), 0)
-        steps = _steps(*(numpy_helper.to_array(held[n]) for n in node.input), axis)
+        weight, scale, zero = (numpy_helper.to_array(held[n]) for n in node.input)
+        steps = _steps(weight, scale, zero, axis)
         stored[node.input[1]] = numpy_helper.from_array(steps, name)
     for node in left:
         node.input[:] = [names.get(name, name) for name in node.input]
