@@ -15,6 +15,7 @@ same seed gives the same weights in every process.
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -126,6 +127,7 @@ def _settle(model: Any, inputs: Array, *, last: str) -> None:
     import keras
 
     values: dict[int, Any] = {id(model.inputs[0]): keras.ops.convert_to_tensor(inputs)}
+    left = Counter(id(tensor) for operation in model.operations for tensor in _listed(operation.input))
     for operation in model.operations:
         if isinstance(operation, keras.layers.InputLayer):
             continue
@@ -137,9 +139,16 @@ def _settle(model: Any, inputs: Array, *, last: str) -> None:
         elif getattr(operation, "use_bias", False):
             _set_unit(operation, given)
         result = operation(given)
-        outputs = operation.output if isinstance(operation.output, list) else [operation.output]
-        results = result if isinstance(operation.output, list) else [result]
+        outputs, results = _listed(operation.output), _listed(result)
         values.update((id(output), value) for output, value in zip(outputs, results, strict=True))
+        for tensor in _listed(operation.input):
+            left[id(tensor)] -= 1
+            if not left[id(tensor)]:
+                del values[id(tensor)]
+
+
+def _listed(tensors: Any) -> list[Any]:
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
 def _mapped(tensors: Any, values: dict[int, Any]) -> Any:
