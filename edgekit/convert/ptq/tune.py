@@ -124,7 +124,7 @@ def tune(
     """
     tuner = _Tuner(frozen, data, record, tell or (lambda _: None))
     found = tuner.automatic() if tuning == (AUTO,) else tuner.named(tuning)
-    give_back()
+    give_back(cycles=True)
     return found
 
 
