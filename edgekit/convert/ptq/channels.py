@@ -135,11 +135,12 @@ class _Follow:
         return True
 
     def _is_own_bias(self, node: Any) -> bool:
-        """Tell whether a bias is scaled with what it is added to: the only one to read a linear operation."""
+        """Tell whether a bias is scaled with what it is added to: a constant, alone to read the sums."""
         if node.op != "BiasAdd":
             return True
         inner = node_of(node.input[0])
-        return inner in self._made and self._readers[inner] == [node.name]
+        alone = inner in self._made and self._readers[inner] == [node.name]
+        return alone and node_of(node.input[1]) in self._graph.constants
 
     def _move(self, node: Any) -> bool:
         import numpy as np

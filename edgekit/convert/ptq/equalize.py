@@ -113,7 +113,7 @@ def equalized(graph: Graph, factors: Factors) -> dict[str, np.ndarray[Any, Any]]
         weights = graph.constants[node_of(node.input[1])].astype("float64")
         found[name] = _scaled(weights, node, made, taken)
         users = [graph.nodes[user] for user in readers[name]]
-        if len(users) == 1 and users[0].op == "BiasAdd":
+        if (made != 1).any() and len(users) == 1 and users[0].op == "BiasAdd":
             found[users[0].name] = graph.constants[node_of(users[0].input[1])] * made
     return found
 

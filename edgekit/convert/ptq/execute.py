@@ -37,7 +37,7 @@ def execute(node: Any, inputs: list[Any], shape: tuple[int, ...] | None = None) 
     from tensorflow.python.eager import execute as eager
     from tensorflow.python.framework import op_def_registry
 
-    if node.op == "Reshape" and shape and shape[0] == 1:
+    if node.op == "Reshape" and shape:  # what is not the first axis is the same for any batch
         return [tf.reshape(inputs[0], [-1, *shape[1:]])]
     if node.op == "BiasAdd" and inputs[1].shape.rank > 1:  # a sum of two, at one place
         rank = inputs[0].shape.rank

@@ -30,6 +30,8 @@ SAME = 1e-3
 def keeps_a_batch(graph: Graph, shapes: Shapes, prints: Prints) -> bool:
     """Tell whether inputs give in a batch what each gave alone, or in batches that were tried.
 
+    Rows within the network (places, steps of time) may be in any order, as long as they find back.
+
     Args:
         graph: the float network.
         shapes: of its tensors with a batch of 1.
@@ -45,7 +47,13 @@ def keeps_a_batch(graph: Graph, shapes: Shapes, prints: Prints) -> bool:
     return all(
         bool((np.abs(found[name] - wanted) <= SAME * max(float(np.abs(wanted).max()), 1e-30)).all())
         for name, wanted in prints.values.items()
+        if is_row(shapes, name)
     )
+
+
+def is_row(shapes: Shapes, name: str) -> bool:
+    """Tell whether a tensor has a row an input; others hold the inputs in an order of their own."""
+    return bool(shapes[name]) and shapes[name][0] == 1
 
 
 def prints_of(graph: Graph, shapes: Shapes, like: Prints, *, batch: int | None = None) -> Prints:

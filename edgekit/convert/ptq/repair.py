@@ -71,7 +71,10 @@ class _Repair:
     def _bias(self, name: str) -> str | None:
         """Return the node that adds a linear operation's bias."""
         users = self._readers.get(name, [])
-        return users[0] if len(users) == 1 and self._graph.nodes[users[0]].op == "BiasAdd" else None
+        node = self._graph.nodes[users[0]] if len(users) == 1 else None
+        if node is None or node.op != "BiasAdd" or node_of(node.input[1]) not in self._graph.constants:
+            return None
+        return users[0]
 
     def _silence(self, name: str, bias: str, silent: np.ndarray[Any, Any]) -> None:
         import numpy as np

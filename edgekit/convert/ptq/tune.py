@@ -21,7 +21,7 @@ from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
 from edgekit.convert.ptq.execute import shapes_of
 from edgekit.convert.ptq.grids import stored
-from edgekit.convert.ptq.measure import cut_ranges, keeps_a_batch, prints_of
+from edgekit.convert.ptq.measure import cut_ranges, is_row, keeps_a_batch, prints_of
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
@@ -164,8 +164,9 @@ class _Tuner:
         """Use these methods and no other."""
         asked = [name for name in methods if name in TOGETHER]
         if asked and not self._batched:
+            source = self._frozen.source.name
             raise UsageError(
-                f"{self._frozen.source.name} mixes the inputs of a batch, and {', '.join(asked)} needs one",
+                f"{source} mixes the inputs of a batch, and {', '.join(asked)} needs several that stay apart",
                 hint="leave it to --tuning auto, or name repair or equalize alone",
             )
         before, _ = self._try("plain", self._start)
@@ -258,7 +259,8 @@ class _Tuner:
     def _tuned(self, best: _Candidate, before: Score, after: Score, twin: Twin) -> Tuned:
         graph = changed(best.graph, twin.constants)
         like = best.record.prints
-        batch = None if self._batched else 1
+        rows = like is not None and all(is_row(self._shapes, name) for name in like.sizes)
+        batch = None if self._batched and rows else 1
         prints = None if like is None else prints_of(graph, self._shapes, like, batch=batch)
         return Tuned(
             frozen=_refrozen(self._frozen, graph),

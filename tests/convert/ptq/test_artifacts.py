@@ -170,12 +170,12 @@ def test_every_way_to_find_ranges_can_be_tuned(method, source, calibration, tmp_
 
 
 def test_a_network_that_mixes_a_batch_is_converted_all_the_same(keras, tmp_path):
-    """Places become rows: another batch would be another network."""
+    """Rows of all inputs are turned into columns: another batch would be another network."""
     layers = keras.layers
     keras.utils.set_random_seed(5)
     given = layers.Input((8, 8, 3), batch_size=1)
     x = layers.Conv2D(6, 3, padding="same", activation="relu")(given)
-    x = keras.ops.reshape(x, (64, 6))
+    x = keras.ops.transpose(keras.ops.reshape(x, (6, 64)))
     x = keras.ops.reshape(layers.Dense(5, activation="relu")(x), (1, 8, 8, 5))
     network = keras.Model(given, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
     network.save(tmp_path / "rows.keras")
@@ -183,7 +183,7 @@ def test_a_network_that_mixes_a_batch_is_converted_all_the_same(keras, tmp_path)
     source = load_source(str(tmp_path / "rows.keras"))
     result = convert(source, parse_recipes(["tflite-int8"]), tmp_path / "b", calibration=from_array(inputs))
     assert not result.failed
-    with pytest.raises(UsageError, match=r"rows.keras mixes the inputs of a batch, and bias needs one"):
+    with pytest.raises(UsageError, match="mixes the inputs of a batch, and bias needs several"):
         convert(
             source, parse_recipes(["tflite-int8"]), tmp_path / "c", calibration=from_array(inputs),
             tuning=("bias",),

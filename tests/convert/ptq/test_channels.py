@@ -207,6 +207,25 @@ def test_a_convolution_that_others_read_before_its_bias_keeps_its_scale(known, n
     assert not found.made["a"].any()
 
 
+def test_a_sum_of_two_written_as_a_bias_keeps_its_scale(known, net, outputs_of):
+    """As a recurrent network adds what it remembers: it is no constant that could be scaled with it."""
+    layers = net(3)
+    first, second = layers.weights(4, 6), layers.weights(4, 6)
+
+    def call(x):
+        x = tf.reduce_mean(tf.nn.relu(layers.conv(x, 4, "a")), [1, 2])
+        total = tf.nn.bias_add(tf.matmul(x, first, name="b"), (tf.nn.relu(x) @ second)[0])
+        return tf.identity(layers.dense(tf.nn.relu(total), 3, "c"))
+
+    found = known(call, SHAPE)
+    assert not found.channels.made["b"].any()
+    values = np.full(found.channels.count, 3.0)
+    values[FIXED] = 1.0
+    graph = changed(found.graph, equalized(found.graph, Factors(values=values, channels=found.channels)))
+    inputs = found.data.inputs[:4]
+    assert snr(outputs_of(found.frozen, inputs), outputs_of(graph, inputs)) > 100
+
+
 def test_a_product_of_two_tensors_is_no_linear_operation(known, net):
     layers = net()
 
