@@ -16,6 +16,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.methods import DEFAULT_METHOD
 from edgekit.convert.observe import calibrate
 from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
@@ -185,6 +186,8 @@ class _Tuner:
         for names in (("equalize", "bias"), ("bias",), ("ranges",), ("round",)):
             if len(self._sample) < FEWEST or found.good or set(names) <= set(best.methods):
                 continue
+            if names == ("ranges",) and best.record.method != DEFAULT_METHOD:
+                continue  # another method was asked for by name
             candidate = best
             for name in names:
                 candidate = self._with(name, candidate)
