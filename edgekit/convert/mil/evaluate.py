@@ -8,11 +8,11 @@ fused operations and the compute unit's own arithmetic may differ.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.threads import one_thread
 from edgekit.errors import ConversionError, MissingExtraError, ParityError
 from edgekit.source.lean import imports
 
@@ -180,7 +180,7 @@ def evaluate(package: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
             f"{package.name} takes inputs of the shape {value.shape}, not {(1, *inputs.shape[1:])}",
             hint="give inputs of its shape",
         )
-    with _one_thread():
+    with one_thread():
         found = [program.run({value.name: one[None]})[output] for one in inputs]
     for one, result in zip(inputs, found, strict=True):
         if not np.isfinite(result).all():
@@ -204,20 +204,6 @@ def _overflow(program: Program, inputs: Mapping[str, np.ndarray[Any, Any]]) -> P
         f"finite (its input reaches {taken:.4g}; 16-bit floats end at 65504)",
         hint="use coreml-fp32",
     )
-
-
-def _one_thread() -> contextlib.AbstractContextManager[Any]:
-    """Hold matrix products to one thread where threadpoolctl is installed.
-
-    They are small here: several threads wait for each other longer than they compute, many times longer on a
-    busy machine.
-    """
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        return contextlib.nullcontext()
-    limits: contextlib.AbstractContextManager[Any] = threadpool_limits(limits=1)
-    return limits
 
 
 def op_kinds(package: Path) -> Counter[str]:

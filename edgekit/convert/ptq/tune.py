@@ -26,6 +26,7 @@ from edgekit.convert.ptq.measure import cut_ranges, is_row, keeps_a_batch, print
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
+from edgekit.convert.threads import one_thread
 from edgekit.convert.ties import tied
 from edgekit.errors import UnknownNameError, UsageError
 from edgekit.source.graph import Graph
@@ -124,7 +125,8 @@ def tune(
         UsageError: a method that is named needs a batch, and the network mixes its inputs.
     """
     tuner = _Tuner(frozen, data, record, tell or (lambda _: None))
-    found = tuner.automatic() if tuning == (AUTO,) else tuner.named(tuning)
+    with one_thread():
+        found = tuner.automatic() if tuning == (AUTO,) else tuner.named(tuning)
     give_back(cycles=True)
     return found
 
