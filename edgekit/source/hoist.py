@@ -22,12 +22,13 @@ def hoist_activations(graph: Graph) -> int:
     """Move activation functions in front of concatenations of linear operations; return how many."""
     moved = 0
     for name in graph.order():
-        node = graph.nodes[name]
-        if node.op not in _ACTIVATIONS or name == graph.output:
+        node = graph.nodes.get(name)
+        if node is None or node.op not in _ACTIVATIONS or name == graph.output:
             continue
         joined = graph.nodes[node_of(node.input[0])]
         if joined.op == "ConcatV2" and graph.users(joined.name) == [name] and _linear(graph, joined):
             _move(graph, node, joined)
+            _join(graph, joined)
             moved += 1
     if moved:
         graph.prune()
@@ -50,3 +51,22 @@ def _move(graph: Graph, node: Any, joined: Any) -> None:
         joined.input[index] = f"{node.name}/{index}"
     graph.redirect(node.name, joined.name)
     del graph.nodes[node.name]
+
+
+def _join(graph: Graph, joined: Any) -> None:
+    """Let a concatenation that one other alone reads, along the same axis, be a part of that one."""
+    users = graph.users(joined.name)
+    outer = graph.nodes[users[0]] if len(users) == 1 else None
+    if outer is None or outer.op != "ConcatV2" or joined.name not in outer.input[:-1]:
+        return
+    axes = [graph.constants.get(node_of(node.input[-1])) for node in (joined, outer)]
+    if any(axis is None for axis in axes) or axes[0] != axes[1]:
+        return
+    inputs = [
+        part for name in outer.input[:-1] for part in (joined.input[:-1] if name == joined.name else [name])
+    ]
+    inputs.append(outer.input[-1])
+    del outer.input[:]
+    outer.input.extend(inputs)
+    outer.attr["N"].i = len(inputs) - 1
+    del graph.nodes[joined.name]

@@ -57,7 +57,7 @@ def test_the_shipped_checkpoint_is_right_on_images_it_never_saw(demo):
         cwd=folder, capture_output=True, text=True, check=True,
     )  # fmt: skip
     rows = {row["recipe"]: row for row in json.loads(done.stdout)["artifacts"]}
-    assert len(rows) == 8
+    assert len(rows) == 9
     for recipe, row in rows.items():
         assert row["accuracy"]["count"] == 454
         assert row["accuracy"]["top1"] >= 0.97, recipe
