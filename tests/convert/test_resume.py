@@ -32,6 +32,8 @@ from edgekit.convert import convert, from_array
 from edgekit.recipe import parse_recipes
 from edgekit.source import load_source
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
+
 def run(job):
     left = [job.get("replace", 0)]
     plain = Path.replace

@@ -116,7 +116,7 @@ class _Follow:
         import numpy as np
 
         numbers = self._numbers[node.input[0]]
-        row = numbers.reshape(-1) if node.op == "MatMul" else _row(numbers)
+        row = _row(numbers)
         if row is None:
             self._fix(numbers)
         self._read[node.name] = row
