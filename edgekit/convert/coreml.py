@@ -48,7 +48,9 @@ class CoremlConverter:
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .mlpackage folder."""
         coremltools()
-        gc.freeze()  # coremltools collects garbage often; without this each time walks all of TensorFlow
+        unfreeze = not gc.get_freeze_count()
+        if unfreeze:
+            gc.freeze()  # coremltools collects garbage often; without this each time walks all of TensorFlow
         try:
             program, found = _program(work, precision)
             write(program, path, found["minimum_deployment_target"])
@@ -59,7 +61,8 @@ class CoremlConverter:
                 evidence=str(error),
             ) from error
         finally:
-            gc.unfreeze()
+            if unfreeze:
+                gc.unfreeze()
         spec = settle(path)
         source = work.frozen.source
         return Made(

@@ -6,6 +6,7 @@ and for helpers of training: half of the time of importing and 250 MB. No conver
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import sys
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NEEDLESS = ("sklearn", "torch", "xgboost", "libsvm")
+
+_MANY = 500
+"""So many modules are worth a collection: TensorFlow and Keras are 2,600, coremltools with its own 900."""
 
 _ours = False
 
@@ -26,6 +30,8 @@ def own_process() -> None:
     remember for good what they did not find.
     """
     global _ours  # noqa: PLW0603 - modules are the process's, and so is this
+    if not _ours:
+        atexit.register(gc.freeze)  # Python would walk over all of TensorFlow, several times, before it ends
     _ours = True
 
 
@@ -33,12 +39,14 @@ def own_process() -> None:
 def imports() -> Iterator[None]:
     """Import frameworks inside this block: no garbage is collected, and in our own process nothing needless.
 
-    What is imported already stays; what is left out can be imported after the block.
+    What is imported already stays; what is left out can be imported after the block. In our own process no
+    later collection walks over what was imported: a million objects that live as long as the process.
     """
     collecting = gc.isenabled()
     held = [name for name in NEEDLESS if _ours and name not in sys.modules]
     gc.disable()  # imports make no garbage, and a collection walks over all that they made
     modules: dict[str, Any] = sys.modules
+    known = len(modules)
     modules.update(dict.fromkeys(held))  # None is how Python blocks an import
     try:
         yield
@@ -46,5 +54,14 @@ def imports() -> Iterator[None]:
         for name in held:
             if modules.get(name, True) is None:
                 del modules[name]
+        if _ours and len(modules) > known + _MANY:
+            _settle()
         if collecting:
             gc.enable()
+
+
+def _settle() -> None:
+    """Take what is alive out of the garbage collector's sight, garbage first where there can be any."""
+    if gc.get_freeze_count():
+        gc.collect()
+    gc.freeze()
