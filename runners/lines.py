@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
+PASS_NAMES = ("memory", "latency", "power", "profile")
 MAX_LINE_BYTES = 16 << 20
 _MAX_NUMBER = (1 << 63) - 1
 _MAX_SAMPLES = 1 << 20
@@ -196,7 +197,7 @@ def _protocol(value: Any) -> int:
 
 
 _Fields = dict[str, "Callable[[Any], Any]"]
-_EVERY: _Fields = {"e": _text, "pass": _one_of("memory", "latency"), "t": _count}
+_EVERY: _Fields = {"e": _text, "pass": _one_of(*PASS_NAMES), "t": _count}
 _NS: _Fields = {"ns": _count}
 _NS_LIST: _Fields = {"ns": _counts}
 _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
@@ -211,7 +212,7 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
         {"when": _one_of("before", "during", "after")},
         {
             "load1": _number, "mem_available_bytes": _count, "cpus_allowed": _text, "clusters": _clusters,
-            "temperatures": _temperatures, "throttled": _text_or_none,
+            "temperatures": _temperatures, "throttled": _text_or_none, "wall_ns": _count, "canary_ns": _count,
         },
     ),
     "memory": (
@@ -224,9 +225,11 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
     "load": (_NS, {}),
     "first": (_NS, {}),
     "warmup": (_NS_LIST, {}),
+    "placed": ({"threads_before": _count, "threads_after": _count, "cpus_allowed": _text}, {}),
+    "overhead": (_NS_LIST, {}),
     "samples": (_NS_LIST, {}),
     "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
-    "end": ({"reason": _one_of("done", "limit", "stopped"), "count": _count}, {}),
+    "end": ({"reason": _one_of("done", "limit", "enough", "stopped"), "count": _count}, {}),
     "error": (
         {"kind": _one_of("runtime", "load", "invoke", "job", "memory"), "message": _text},
         {},

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
-from edgekit.runners import on_device
 from edgekit.runners.follow import how_ended
+from edgekit.runners.program import python_program
 from edgekit.runners.wheels import check_needs, check_python, choose, fetch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgekit.runners.depot import Depot
     from edgekit.runners.facts import Facts
     from edgekit.runners.runtime import Build, Runtime
     from edgekit.runners.transport import Transport
 
-PROGRAM = Path(on_device.__file__).parent / "python" / "edgekit_runner.py"
 _TRIAL_TIMEOUT_S = 300.0
 
 
@@ -61,13 +61,15 @@ def prepare(
     address = transport.device.address
     if not runtime.builds and not runtime.refuses:
         check_python(facts, device=address)
-        return Prepared(site=(), version="", build=None, python=facts.python, program=depot.put(PROGRAM))
+        return Prepared(
+            site=(), version="", build=None, python=facts.python, program=depot.put(python_program())
+        )
     build = choose(runtime, facts, device=address)
     if not any(pin.startswith("numpy") for _, pin in build.requires):
         _check_numpy(transport, facts)
     wheels = fetch(build, facts, cache)
     check_needs(wheels, facts, device=address)
-    program = depot.put(PROGRAM)
+    program = depot.put(python_program())
 
     def trial(site: str) -> str:
         return _try_import(transport, facts.python, program, runtime, site)

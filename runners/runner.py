@@ -16,12 +16,12 @@ from edgekit.runners.depot import Depot
 from edgekit.runners.facts import Facts, inspect
 from edgekit.runners.follow import Pass
 from edgekit.runners.lease import Lease
-from edgekit.runners.lines import PROTOCOL, parse_line
+from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
 from edgekit.runners.provision import Prepared, prepare
 from edgekit.targets import load_target, match_target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from edgekit.runners.transport import Transport
     from edgekit.targets import Target
 
-__all__ = ["PASSES", "Job", "Runner", "parse_line"]
+__all__ = ["Job", "Runner", "parse_line"]
 
-PASSES = ("memory", "latency")
 _PREPARE_LEASE_S = 1800.0
 _LEASE_MARGIN_S = 120.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
@@ -57,6 +56,10 @@ class Job:
         runs: timed invocations at most.
         max_s: seconds that the warm-up and the timed loop may each last.
         passes: which passes, in order.
+        cpus: numbers of the CPUs to keep to; empty for all.
+        period_s: from the beginning of a timed invocation to that of the next one; 0 is back to back.
+        watch: what the power pass samples.
+        profile: what the profile pass shall do.
         grace_s: seconds beside the two loops for loading, golden inputs and the link.
     """
 
@@ -65,7 +68,11 @@ class Job:
     warmup: int = 10
     runs: int = 200
     max_s: float = 60.0
-    passes: tuple[str, ...] = PASSES
+    passes: tuple[str, ...] = ("memory", "latency")
+    cpus: tuple[int, ...] = ()
+    period_s: float = 0.0
+    watch: Mapping[str, Any] | None = None
+    profile: Mapping[str, Any] | None = None
     grace_s: float = 300.0
 
     def __post_init__(self) -> None:
@@ -73,8 +80,14 @@ class Job:
             raise UsageError(f"{self.run_id!r} can't name a run", hint="use 4 to 64 letters, digits, - _ .")
         if self.threads < 1 or self.runs < 1 or self.warmup < 0 or not 0 < self.max_s < 1e6:  # noqa: PLR2004
             raise UsageError("a job has threads and runs from 1 on, warmup from 0, max_s above 0")
-        if not self.passes or len(set(self.passes)) < len(self.passes) or not set(self.passes) <= set(PASSES):
-            raise UsageError(f"the passes are {self.passes}", hint=f"choose among {', '.join(PASSES)}")
+        if not 0 <= self.period_s < self.max_s or any(cpu < 0 for cpu in self.cpus):
+            raise UsageError("a job's period is from 0 to its max_s, and its CPUs have numbers from 0 on")
+        if (
+            not self.passes
+            or len(set(self.passes)) < len(self.passes)
+            or not set(self.passes) <= set(PASS_NAMES)
+        ):
+            raise UsageError(f"the passes are {self.passes}", hint=f"choose among {', '.join(PASS_NAMES)}")
 
     @property
     def deadline_s(self) -> float:
@@ -195,9 +208,13 @@ class Runner:
             "artifact": remotes[0],
             "golden": remotes[1] if len(remotes) > 1 else None,
             "threads": job.threads,
+            "cpus": list(job.cpus),
             "warmup": job.warmup,
             "runs": job.runs,
+            "period_ns": round(job.period_s * 1e9),
             "max_s": job.max_s,
+            "watch": job.watch,
+            "profile": job.profile,
         }
         lines = [json.dumps({**fields, "spool": f"{folder}/{name}.jsonl"}) + "\n" for name in job.passes]
         paths = [f"{folder}/{name}.json" for name in job.passes]

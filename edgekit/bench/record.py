@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Event = Mapping[str, Any]
 
-_NOT_KEPT = ("e", "t")
+_NOT_KEPT = ("e",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def from_events(events: Sequence[Event], header: Header, *, broken: str = "") ->
 
 
 def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
-    timed = [event for event in events if event.get("pass") != "memory"]
+    timed = [event for event in events if event.get("pass") == "latency"]
     first, samples = _one(timed, "first"), _many(timed, "samples")
     warmup = _many(timed, "warmup")
     if first is None and not samples and not warmup:
@@ -94,6 +94,8 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
         conditions=_conditions(events, header.own_load1),
         ended=ended,
         versions={"edgekit": __version__, "protocol": str(_hello(events).get("protocol", ""))},
+        overhead_ns=_many(timed, "overhead"),
+        placed=_placed(timed),
     )
 
 
@@ -127,6 +129,11 @@ def _one(events: Iterable[Event], kind: str) -> int | None:
 
 def _many(events: Iterable[Event], kind: str) -> tuple[int, ...]:
     return tuple(int(ns) for event in events if event["e"] == kind for ns in event["ns"])
+
+
+def _placed(events: Iterable[Event]) -> Event:
+    told = next((event for event in events if event["e"] == "placed"), {})
+    return {key: told[key] for key in ("threads_before", "threads_after", "cpus_allowed") if key in told}
 
 
 def _memory(event: Event) -> MemoryReading:

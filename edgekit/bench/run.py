@@ -13,7 +13,10 @@ from edgekit.artifact import checked
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-RUN_SCHEMA = 1
+RUN_SCHEMA = 2
+READABLE = (1, RUN_SCHEMA)
+"""Schemas of records that can still be read; what an older one did not tell is empty."""
+_SINCE_2 = ("overhead_ns", "placed", "ops")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +120,14 @@ class Run:
         warmup_ns: the invocations before the timed ones.
         samples_ns: every timed invocation, in order.
         memory: readings of the memory pass, in order; empty when it could not be measured.
-        power: {"unavailable": reason}, or source, rate and readings.
+        power: {"unavailable": reason}, or what was sampled beside the timed loop of the power pass.
         parity: of the golden inputs, or None when there were none.
         conditions: before, during and after, as the device told them.
         ended: "done", "limit", or what broke it off.
         versions: of EdgeKit and the protocol.
+        overhead_ns: the timed loop around a call that does nothing.
+        placed: threads_before (the load), threads_after (the warm-up), cpus_allowed; empty if not told.
+        ops: per-operator times of the profile pass, as the device told them.
         schema: of this record.
     """
 
@@ -143,11 +149,15 @@ class Run:
     conditions: tuple[Mapping[str, Any], ...] = ()
     ended: str = "done"
     versions: Mapping[str, str] = field(default_factory=dict)
+    overhead_ns: tuple[int, ...] = ()
+    placed: Mapping[str, Any] = field(default_factory=dict)
+    ops: tuple[Mapping[str, Any], ...] = ()
     schema: int = RUN_SCHEMA
 
     def to_json(self) -> dict[str, Any]:
-        """Return the run as JSON's types."""
-        return asdict(self)
+        """Return the run as JSON's types, without what its schema does not know yet."""
+        later = _SINCE_2 if self.schema < RUN_SCHEMA else ()
+        return {key: value for key, value in asdict(self).items() if key not in later}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -164,6 +174,6 @@ class Run:
         values["parity"] = (
             None if parity is None else ParityReading(**checked(ParityReading, parity, "parity"))
         )
-        for name in ("warmup_ns", "samples_ns", "conditions"):
-            values[name] = tuple(data[name])
+        for name in ("warmup_ns", "samples_ns", "conditions", "overhead_ns", "ops"):
+            values[name] = tuple(data.get(name, ()))
         return cls(**values)

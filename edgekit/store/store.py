@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from edgekit.bench.run import RUN_SCHEMA, Run
+from edgekit.bench.run import READABLE, RUN_SCHEMA, Run
 from edgekit.errors import EdgeKitError, ResultError, UsageError
 from edgekit.store.database import VARIABLE, explained, make_engine
 from edgekit.store.query import Query, instant, parse_query
@@ -167,9 +167,9 @@ class Store:
         if hashlib.sha256(text).hexdigest() != row.digest:
             raise ResultError(f"run {row.id} in {self.url} is damaged", hint="restore the store from a copy")
         data = json.loads(text)
-        if data.get("schema") != RUN_SCHEMA:
+        if data.get("schema") not in READABLE:
             raise ResultError(
-                f"run {row.id} has schema {data.get('schema')}, this EdgeKit reads {RUN_SCHEMA}",
+                f"run {row.id} has schema {data.get('schema')}, this EdgeKit reads up to {RUN_SCHEMA}",
                 hint="use the EdgeKit that wrote it, or a newer one",
             )
         return Run.from_json(data)

@@ -112,7 +112,7 @@ def example_events(
 
 
 def _hello(changes: Mapping[str, Any]) -> dict[str, Any]:
-    told = {"e": "hello", "protocol": 1, "run": "r", "pid": 7, "program": "python", "runtime": "litert"}
+    told = {"e": "hello", "protocol": 2, "run": "r", "pid": 7, "program": "python", "runtime": "litert"}
     return {**told, "version": "2.3.0", "threads": 1, **changes}
 
 

@@ -1,40 +1,48 @@
 """What is pushed to a device: self-contained, JSON lines out, never imports edgekit.
 
-The protocol, version 1. A program is started as `PROGRAM JOB.json PASS`, appends one JSON object a line to
+The protocol, version 2. A program is started as `PROGRAM JOB.json PASS`, appends one JSON object a line to
 the spool named in the job, flushes each, and ends. The job is one JSON object of these keys, all of them:
 
-    protocol 1             run      the run's id (the nonce that finds the process again)
+    protocol 2             run      the run's id (the nonce that finds the process again)
     runtime  litert | onnxruntime | null
     site     folders with the runtime's libraries, first come first
     artifact absolute path golden   absolute path of a float32 .npy, N x the artifact's input shape
     threads  count                  without its batch (or with a batch of 1), or null
+    cpus     numbers of the CPUs to keep to, or [] for all
     warmup   invocations before the timed ones
     runs     how many timed invocations at most
+    period_ns  from the beginning of a timed invocation to that of the next one, or 0: back to back
     max_s    seconds that the warm-up and the timed loop may each last at most
     spool    absolute path of the file to append to; each pass has its own
+    watch    what the power pass samples, or null
+    profile  what the profile pass shall do, or null
 
-PASS is "memory" or "latency"; each is a process of its own. Every line has "e" (what it tells), "pass", and
-"t" (CLOCK_MONOTONIC_RAW, nanoseconds):
+PASS is "memory", "latency", "power" or "profile"; each is a process of its own. The timed loop of the latency
+pass ends early when a file named like the spool, but with the ending .enough, appears. Every line has "e"
+(what it tells), "pass", and "t" (CLOCK_MONOTONIC_RAW, nanoseconds):
 
     hello       protocol, run, pid, program ("python"), runtime, version, threads (as the runtime was told)
     conditions  when ("before" | "during" | "after"), load1, mem_available_bytes, cpus_allowed ("0-3"),
                 clusters [{cpus, governor, cur_khz, max_khz}], temperatures {zone: degrees C},
-                throttled (text or null); what can't be read is left out
+                throttled (text or null), wall_ns (CLOCK_REALTIME), canary_ns (a fixed piece of work,
+                the same in all lines of a run); what can't be read is left out
     memory      phase ("baseline" before load | "loaded" | "first" | "peak"), pss_bytes, private_dirty_bytes,
                 swap_bytes, file_bytes (left out where the kernel does not tell); "peak" is the largest of
                 all samples of the pass, which a second thread takes while the first one loads and invokes
     load        ns         from opening the artifact to being ready for the first invocation
     first       ns         the first invocation
     warmup      ns [...]   the invocations before the timed ones
+    placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3")
     samples     ns [...]   timed invocations, in order, in chunks
+    overhead    ns [...]   the same loop around a call that does nothing
     output      golden (index), output (index), shape, data (base64 of little-endian float32, dequantized)
-    end         reason ("done" | "limit" | "stopped" by SIGTERM), count (timed invocations; in the memory
-                pass those after the first)
+    end         reason ("done" | "limit" | "enough" | "stopped" by SIGTERM),
+                count (timed invocations; in the memory pass those after the first)
     error       kind ("runtime" | "load" | "invoke" | "job" | "memory"), message; nothing follows it
 
 Their order: memory: hello, memory baseline, load, memory loaded, first, memory first, memory peak, end.
-latency: hello, conditions before, load, first, warmup, conditions during, samples (with more conditions
-between), conditions after, output, end.
+latency: hello, conditions before, load, first, warmup, placed, conditions during, samples (with more
+conditions between), conditions after, overhead, output, end.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
 The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT, run_with_iobinding() of

@@ -46,7 +46,7 @@ def test_a_whole_run(header, outputs):
     assert (run.parity.ok, run.parity.count, run.parity.max_abs_error) == (True, 4, 0)
     assert [c["when"] for c in run.conditions] == ["before", "before", "during", "after"]
     assert run.conditions[0]["own_load1"] == 0.25
-    assert run.versions["protocol"] == "1"
+    assert run.versions["protocol"] == "2"
     assert summarize(run).verdict == "valid"
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from edgekit.runners.facts import read_facts
 from edgekit.runners.lines import parse_line
-from edgekit.runners.provision import PROGRAM
+from edgekit.runners.program import python_program
 from edgekit.runners.transport import open_transport
 from edgekit.targets import Device
 
@@ -96,8 +96,9 @@ class Program:
 
     def __init__(self, folder):
         self.folder = folder
-        self.job = {"protocol": 1, "run": "test-run", "runtime": "null", "site": [], "artifact": "none",
-                    "golden": None, "threads": 1, "warmup": 3, "runs": 20, "max_s": 30,
+        self.job = {"protocol": 2, "run": "test-run", "runtime": "null", "site": [], "artifact": "none",
+                    "golden": None, "threads": 1, "cpus": [], "warmup": 3, "runs": 20, "period_ns": 0,
+                    "max_s": 30, "watch": None, "profile": None,
                     "spool": str(folder / "spool.jsonl")}  # fmt: skip
 
     def start(self, name="latency", python=sys.executable, **changes):
@@ -105,7 +106,7 @@ class Program:
         path = self.folder / "job.json"
         path.write_text(json.dumps({**self.job, **changes}))
         return subprocess.Popen(
-            [python, "-I", str(PROGRAM), str(path), name],
+            [python, "-I", str(python_program()), str(path), name],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -11,13 +11,13 @@ import pytest
 from edgekit.errors import DeviceLostError, DeviceTimeoutError, EdgeKitError, ProtocolError, StableDeviceError
 from edgekit.runners import follow
 from edgekit.runners.follow import Pass
-from edgekit.runners.provision import PROGRAM
+from edgekit.runners.program import python_program
 from edgekit.runners.transport import open_transport
 from edgekit.runners.transport.fake import FakeTransport, Faults
 from edgekit.runners.transport.local import LocalTransport
 from edgekit.targets import Device
 
-HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 1, "run": "the-run", "pid": 7,
+HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 2, "run": "the-run", "pid": 7,
          "program": "python", "runtime": "null", "version": "1", "threads": 1}  # fmt: skip
 LOAD = {"e": "load", "pass": "latency", "t": 2, "ns": 5}
 SAMPLES = {"e": "samples", "pass": "latency", "t": 3, "ns": [1, 2, 3]}
@@ -58,11 +58,12 @@ def make_pass(transport, folder, name="latency", **changes):
 
 
 def write_job(folder, **changes):
-    job = {"protocol": 1, "run": "the-run", "runtime": "null", "site": [], "artifact": "x", "golden": None,
-           "threads": 1, "warmup": 2, "runs": 1000, "max_s": 30,
+    job = {"protocol": 2, "run": "the-run", "runtime": "null", "site": [], "artifact": "x", "golden": None,
+           "threads": 1, "cpus": [], "warmup": 2, "runs": 1000, "period_ns": 0, "max_s": 30,
+           "watch": None, "profile": None,
            "spool": str(folder / "latency.jsonl")}  # fmt: skip
     (folder / "latency.json").write_text(json.dumps({**job, **changes}))
-    return [sys.executable, "-I", str(PROGRAM), str(folder / "latency.json"), "latency"]
+    return [sys.executable, "-I", str(python_program()), str(folder / "latency.json"), "latency"]
 
 
 def saying(folder, *lines, then=""):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgekit.errors import ProtocolError
 from edgekit.runners.lines import MAX_LINE_BYTES, output_array, parse_line
 
-HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 1, "run": "r", "pid": 7, "program": "python",
+HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 2, "run": "r", "pid": 7, "program": "python",
          "runtime": "null", "version": "3.11.7", "threads": 1}  # fmt: skip
 DATA = base64.b64encode(np.arange(6, dtype="<f4").tobytes()).decode()
 GOOD = [

@@ -71,7 +71,7 @@ def test_a_stale_lease_is_taken_over(phone):
 def test_a_process_there_is_followed_to_its_end(phone):
     folder = f"{phone.root()}/runs/the-run"
     phone.check(["mkdir", "-p", folder])
-    hello = ('{"e":"hello","pass":"latency","t":1,"protocol":1,"run":"the-run","pid":7,"program":"native",'
+    hello = ('{"e":"hello","pass":"latency","t":1,"protocol":2,"run":"the-run","pid":7,"program":"native",'
              '"runtime":"null","version":"1","threads":1}')  # fmt: skip
     end = '{"e":"end","pass":"latency","t":2,"reason":"done","count":0}'
     script = 'echo "$2" >>"$1.jsonl"; sleep 1; echo "$3" >>"$1.jsonl"'

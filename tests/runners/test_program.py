@@ -2,7 +2,6 @@
 
 import ast
 import errno
-import importlib.util
 import io
 import json
 import os
@@ -17,9 +16,13 @@ import numpy as np
 import pytest
 
 from edgekit.runners.lines import output_array
-from edgekit.runners.provision import PROGRAM
+from edgekit.runners.on_device.python.edgekit_runner import conditions, files, memory, spool
+from edgekit.runners.program import MODULES, python_program
 
-ORDER = ["hello", "conditions", "load", "first", "warmup", "conditions", "samples", "conditions"]
+ORDER = [
+    "hello", "conditions", "load", "first", "warmup", "placed", "conditions", "samples", "conditions",
+    "overhead",
+]  # fmt: skip
 OTHER_PYTHONS = (7, 8, 9, 10, 12, 13)
 
 
@@ -30,15 +33,6 @@ def other_python(minor):
         if path and subprocess.run([path, "-V"], capture_output=True, check=False).returncode == 0:
             return path
     return pytest.skip(f"no Python 3.{minor} here")
-
-
-@pytest.fixture
-def module():
-    """The program as a module, for what a process can't be made to meet."""
-    spec = importlib.util.spec_from_file_location("edgekit_runner_under_test", PROGRAM)
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 def names(events):
@@ -55,10 +49,11 @@ def outputs(events):
 
 
 # --- the file ---------------------------------------------------------------------------------------
-def test_it_stands_alone_and_keeps_to_python_3_7():
-    tree = ast.parse(PROGRAM.read_text(), feature_version=(3, 7))
+@pytest.mark.parametrize("path", sorted(MODULES.glob("*.py")), ids=lambda path: path.stem)
+def test_it_stands_alone_and_keeps_to_python_3_7(path):
+    tree = ast.parse(path.read_text(), feature_version=(3, 7))
     imported = {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
-    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    imported |= {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level == 0}
     assert imported <= set(sys.stdlib_module_names)
 
 
@@ -181,7 +176,7 @@ def test_memory_is_told_phase_by_phase(program, request, runtime, golden):
     assert only(events, "end")["count"] == 20
 
 
-def test_a_kernel_without_the_rollup_is_summed_up(module, monkeypatch):
+def test_a_kernel_without_the_rollup_is_summed_up(monkeypatch):
     smaps = (
         "00400000-00452000 r-xp 00000000 08:02 173521 /usr/bin/dbus\n"
         "Pss: 100 kB\nPrivate_Dirty: 8 kB\nSwap: 4 kB\n"
@@ -193,21 +188,21 @@ def test_a_kernel_without_the_rollup_is_summed_up(module, monkeypatch):
             raise FileNotFoundError(path)
         return io.StringIO(smaps)
 
-    monkeypatch.setattr(module, "open", old_kernel, raising=False)
-    assert module.memory_now() == {
+    monkeypatch.setattr(memory, "open", old_kernel, raising=False)
+    assert memory.memory_now() == {
         "pss_bytes": 120 << 10,
         "private_dirty_bytes": 28 << 10,
         "swap_bytes": 4 << 10,
     }
 
 
-def test_a_kernel_that_tells_no_memory_is_said_so(module, monkeypatch):
+def test_a_kernel_that_tells_no_memory_is_said_so(monkeypatch):
     def no_file(path, *_, **__):
         raise PermissionError(path)
 
-    monkeypatch.setattr(module, "open", no_file, raising=False)
-    with pytest.raises(module.Trouble) as caught:
-        module.memory_now()
+    monkeypatch.setattr(memory, "open", no_file, raising=False)
+    with pytest.raises(spool.Trouble) as caught:
+        memory.memory_now()
     assert caught.value.told()["kind"] == "memory"
 
 
@@ -271,7 +266,7 @@ def test_golden_inputs_of_another_shape_are_refused(program, onnx, tmp_path, arr
         {"max_s": 0},
         {"max_s": "5"},
         {"runs": True},
-        {"protocol": 2},
+        {"protocol": 1},
         {"extra": 1},
         {"site": "x"},
         {"spool": "/nowhere/at/all"},
@@ -283,18 +278,18 @@ def test_a_job_that_is_none_ends_with_two(program, changes):
     assert json.loads(program.stderr)["kind"] == "job"
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"protocol": 1', "[]", "null"])
+@pytest.mark.parametrize("text", ["", "{", '{"protocol": 2', "[]", "null"])
 def test_a_truncated_job_ends_with_two(tmp_path, text):
     (tmp_path / "job.json").write_text(text)
-    argv = [sys.executable, str(PROGRAM), str(tmp_path / "job.json"), "latency"]
+    argv = [sys.executable, str(python_program()), str(tmp_path / "job.json"), "latency"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert json.loads(done.stderr)["kind"] == "job"
 
 
-@pytest.mark.parametrize("arguments", [[], ["job.json"], ["job.json", "power"], ["a", "b", "c"]])
+@pytest.mark.parametrize("arguments", [[], ["job.json"], ["job.json", "nothing"], ["a", "b", "c"]])
 def test_a_wrong_command_line_ends_with_two(tmp_path, arguments):
-    argv = [sys.executable, str(PROGRAM), *arguments]
+    argv = [sys.executable, str(python_program()), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert json.loads(done.stderr)["e"] == "error"
@@ -313,28 +308,28 @@ def test_sigterm_ends_it_cleanly(program):
     assert end["count"] == sum(len(e["ns"]) for e in program.events() if e["e"] == "samples")
 
 
-def test_a_full_disk_keeps_lines_waiting_and_loses_none(module, tmp_path):
-    spool = module.Spool("/dev/full", "latency")
+def test_a_full_disk_keeps_lines_waiting_and_loses_none(tmp_path):
+    kept = spool.Spool("/dev/full", "latency")
     for number in range(3):
-        spool.tell("samples", ns=[number])
-    spool.handle = os.open(tmp_path / "spool", os.O_WRONLY | os.O_CREAT)
-    spool.tell("end", reason="done", count=3)
+        kept.tell("samples", ns=[number])
+    kept.handle = os.open(tmp_path / "spool", os.O_WRONLY | os.O_CREAT)
+    kept.tell("end", reason="done", count=3)
     lines = (tmp_path / "spool").read_bytes().splitlines()
     assert [json.loads(line).get("ns") for line in lines] == [[0], [1], [2], None]
 
 
-def test_a_disk_that_stays_full_is_said_at_last(module, monkeypatch):
-    monkeypatch.setattr(module, "SPOOL_PATIENCE_S", 0)
-    monkeypatch.setattr(module.os, "fsync", lambda handle: None)
-    spool = module.Spool("/dev/full", "latency")
-    spool.tell("hello")
+def test_a_disk_that_stays_full_is_said_at_last(monkeypatch):
+    monkeypatch.setattr(spool, "SPOOL_PATIENCE_S", 0)
+    monkeypatch.setattr(spool.os, "fsync", lambda handle: None)
+    kept = spool.Spool("/dev/full", "latency")
+    kept.tell("hello")
     with pytest.raises(OSError, match="No space left") as caught:
-        spool.close()
+        kept.close()
     assert caught.value.errno == errno.ENOSPC
 
 
 def test_importing_a_runtime_tells_its_version():
-    argv = [sys.executable, str(PROGRAM), "--import", "null"]
+    argv = [sys.executable, str(python_program()), "--import", "null"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {"runtime": "null", "version": ".".join(map(str, sys.version_info[:3]))}
 
@@ -348,25 +343,28 @@ def test_importing_a_runtime_tells_its_version():
         ([0x0, 0x20000, 0x20002], [None, "frequency capped", "frequency capped"]),
     ],
 )
-def test_throttling_bits_count_when_they_are_new(module, monkeypatch, readings, told):
+def test_throttling_bits_count_when_they_are_new(monkeypatch, readings, told):
     """Bits 16 to 19 stay set since boot: only what was set after the first look is this run's."""
     rest = iter(readings)
-    monkeypatch.setattr(module, "number_of", lambda path: next(rest) if "get_throttled" in path else None)
-    monkeypatch.setattr(module.glob, "glob", lambda pattern: [])
+    monkeypatch.setattr(conditions, "number_of", lambda path: next(rest) if "get_throttled" in path else None)
+    monkeypatch.setattr(conditions.glob, "glob", lambda pattern: [])
     seen = {}
-    assert [module.throttling(seen).get("throttled", "left out") for _ in readings] == told
+    assert [conditions.throttling(seen).get("throttled", "left out") for _ in readings] == told
 
 
-def test_what_can_not_be_read_is_left_out(module, monkeypatch):
-    monkeypatch.setattr(module, "text_of", lambda path: None)
-    monkeypatch.setattr(module.glob, "glob", lambda pattern: [])
-    assert module.conditions("before", {}) == {"when": "before"}
+def test_what_can_not_be_read_is_left_out(monkeypatch):
+    monkeypatch.setattr(conditions, "text_of", lambda path: None)
+    monkeypatch.setattr(files, "text_of", lambda path: None)
+    monkeypatch.setattr(conditions.glob, "glob", lambda pattern: [])
+    told = conditions.conditions("before", {})
+    assert set(told) == {"when", "wall_ns", "canary_ns"}
 
 
-def test_two_zones_of_one_name_are_both_told(module, monkeypatch):
-    files = {"type": "cpu-thermal", "temp": "51250"}
+def test_two_zones_of_one_name_are_both_told(monkeypatch):
+    small = {"type": "cpu-thermal", "temp": "51250"}
     monkeypatch.setattr(
-        module.glob, "glob", lambda pattern: [f"/sys/class/thermal/thermal_zone{n}" for n in (0, 12)]
+        conditions.glob, "glob", lambda pattern: [f"/sys/class/thermal/thermal_zone{n}" for n in (0, 12)]
     )
-    monkeypatch.setattr(module, "text_of", lambda path: files[path.rpartition("/")[2]])
-    assert module.temperatures() == {"cpu-thermal": 51.25, "cpu-thermal#12": 51.25}
+    for module in (files, conditions):
+        monkeypatch.setattr(module, "text_of", lambda path: small[path.rpartition("/")[2]])
+    assert conditions.temperatures() == {"cpu-thermal": 51.25, "cpu-thermal#12": 51.25}

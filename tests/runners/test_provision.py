@@ -2,7 +2,6 @@
 
 import dataclasses
 import platform
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,8 @@ import pytest
 from edgekit.errors import DeviceFullError, DeviceLostError, DeviceUnfitError, UsageError
 from edgekit.runners.depot import Depot
 from edgekit.runners.facts import inspect
-from edgekit.runners.provision import PROGRAM, prepare
+from edgekit.runners.program import python_program
+from edgekit.runners.provision import prepare
 from edgekit.runners.runtime import Build, Runtime
 from edgekit.runners.runtime.null import NULL
 from edgekit.runners.transport.fake import FakeTransport, Faults
@@ -55,7 +55,7 @@ def test_what_was_brought_is_told(local, shelf, make_wheel, tmp_path):
     facts = inspect(local)
     ready = prepare(local, facts, runtime_of(toy()), Depot(local), cache=tmp_path / "wheels")
     assert (ready.version, ready.python, ready.build) == ("4.5", facts.python, toy())
-    assert Path(ready.program).read_bytes() == PROGRAM.read_bytes()
+    assert Path(ready.program).read_bytes() == python_program().read_bytes()
     (site,) = ready.site
     assert {path.name for path in Path(site).iterdir()} >= {"ai_edge_litert", "numpy.py", ".edgekit"}
     assert (Path(site) / "ai_edge_litert" / "__pycache__").is_dir()
@@ -89,12 +89,12 @@ def test_wheels_that_can_not_be_had_are_found_before_a_push(local, shelf, tmp_pa
 def test_a_full_device_is_found_before_a_runtime_is_pushed(local, shelf, make_wheel, tmp_path, monkeypatch):
     toy_wheels(make_wheel, shelf)
     depot = Depot(local)
-    depot.put(PROGRAM)
+    depot.put(python_program())
     look = depot._look
     monkeypatch.setattr(depot, "_look", lambda remotes: (look(remotes)[0], 1000))
     with pytest.raises(DeviceFullError, match="no room for the runtime"):
         prepare(local, inspect(local), runtime_of(toy()), depot, cache=tmp_path / "wheels")
-    assert [path.name for path in written(local)] == [PROGRAM.name]
+    assert [path.name for path in written(local)] == [python_program().name]
 
 
 BROKEN = {
@@ -168,7 +168,9 @@ def test_a_link_that_dies_while_a_runtime_is_brought_leaves_no_half_of_it(shelf,
     pytest.fail("it never got through")
 
 
-def test_the_program_is_one_file_that_this_package_ships():
-    assert PROGRAM.is_file()
-    assert PROGRAM.parent.parent.name == "on_device"
-    assert sys.version_info >= (3, 11)
+def test_the_program_is_one_file_and_always_the_same():
+    first = python_program()
+    content, made = first.read_bytes(), first.stat().st_mtime_ns
+    assert python_program().stat().st_mtime_ns == made
+    first.write_bytes(content[:-100])
+    assert python_program().read_bytes() == content

@@ -1,1 +1,1 @@
-"""The on-device runner in Python: one file, the standard library and the runtime's wheel."""
+"""The on-device runner in Python: pushed as one file, the standard library and the runtime's wheel."""
