@@ -10,6 +10,7 @@ and each copy here, so that names do not depend on what was converted before.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,15 @@ from edgekit.errors import MissingExtraError
 from edgekit.source.lean import imports
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgekit.source import FrozenGraph
 
 HALVED = "common::add_fp16_cast"
 _INTEGERS = "common::add_int16_cast"
+_PACKED = "constexpr_"
+"""How the kinds of packed constants begin."""
 _TIDY = (
     "common::dead_code_elimination",
     "common::const_elimination",
@@ -75,18 +78,20 @@ def float_program(frozen: FrozenGraph, target: str) -> Any:
         def _graph_def_from_model(self, output_names: Any = None) -> Any:
             return self.extract_sub_graph(self.model[0].graph.as_graph_def(add_shapes=True), output_names)
 
-    program = Loader(
+    loader = Loader(
         [frozen.function],
         debug=False,
         inputs=[library.TensorType(name="input", shape=frozen.source.input.shape, dtype=np.float32)],
         outputs=[library.TensorType(name="output", dtype=np.float32)],
         specification_version=library.target[target],
         use_default_fp16_io=False,
-    ).load()
+    )
     pipelines = library.PassPipeline
     front = pipelines.get_pipeline("frontend_tensorflow2").passes
     common = [name for name in pipelines.DEFAULT.passes if name not in (HALVED, _INTEGERS)]
-    apply(program, (*front, *common))
+    with _unhindered():
+        program = loader.load()
+        apply(program, (*front, *common))
     return program
 
 
@@ -139,8 +144,32 @@ def _again(operation: Any, held: dict[Any, Any], constants: Mapping[Any, Any]) -
 def halved(program: Any) -> Any:
     """Return a copy in 16-bit floats between its float32 input and output."""
     found = copied(program)
-    apply(found, (HALVED, "common::update_output_dtypes", *_TIDY))
+    packed = any(o.op_type.startswith(_PACKED) for o in found.functions["main"].operations)
+    with contextlib.nullcontext() if packed else _unhindered():
+        apply(found, (HALVED, "common::update_output_dtypes", *_TIDY))
     return found
+
+
+@contextlib.contextmanager
+def _unhindered() -> Iterator[None]:
+    """Let passes run over a program without packed constants, and leave out what they do in vain.
+
+    Whenever a block is left, coremltools goes over all of it to tell which values depend on packed constants;
+    none does here. And it writes whole programs out as text for messages that nobody asked for. Both together
+    take as long as the passes themselves.
+    """
+    from coremltools.converters.mil.mil.block import Block, Function
+
+    kept = [(Block, "_propagate_nonreplaceable_vars"), (Function, "to_str")]
+    before = [getattr(owner, name) for owner, name in kept]
+    replaced = (lambda _: None, lambda block, *_, **__: str(block.name))
+    try:
+        for (owner, name), method in zip(kept, replaced, strict=True):
+            setattr(owner, name, method)
+        yield
+    finally:
+        for (owner, name), method in zip(kept, before, strict=True):
+            setattr(owner, name, method)
 
 
 def apply(program: Any, passes: Sequence[str]) -> None:

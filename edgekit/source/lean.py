@@ -12,6 +12,8 @@ import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
+from edgekit.source.memory import hold_on
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -43,6 +45,8 @@ def imports() -> Iterator[None]:
     later collection walks over what was imported: a million objects that live as long as the process.
     """
     collecting = gc.isenabled()
+    if _ours:
+        hold_on()
     held = [name for name in NEEDLESS if _ours and name not in sys.modules]
     gc.disable()  # imports make no garbage, and a collection walks over all that they made
     modules: dict[str, Any] = sys.modules
