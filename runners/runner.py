@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.errors import DeviceError, DeviceUnfitError, StableDeviceError, UsageError
+from edgekit.runners.cores import cores_of
 from edgekit.runners.depot import Depot
 from edgekit.runners.facts import Facts, inspect
 from edgekit.runners.follow import Pass
@@ -196,6 +197,7 @@ class Runner:
                         on_event(event)
                     yield event
                     self._check_error(event)
+                    self._check_placed(event, job)
         self.transport.run(["rm", "-rf", "--", folder])
 
     def _write_jobs(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> None:
@@ -234,6 +236,26 @@ class Runner:
         )
         argv = [prepared.python, "-I", prepared.program, f"{path}.json", name]
         return one.follow(argv, dict(self.runtime.env))
+
+    def enough(self, run_id: str) -> None:
+        """Let the timed loop of a run that is under way end; what it measured so far is its result."""
+        self.transport.check(["touch", f"{self.transport.root()}/runs/{run_id}/latency.enough"])
+
+    def _check_placed(self, event: dict[str, Any], job: Job) -> None:
+        """Hold the threads that were started, and the CPUs, against what was asked for.
+
+        Both runtimes let the calling thread work too, so that N threads are N - 1 more than before.
+        """
+        if event["e"] != "placed":
+            return
+        started = event["threads_after"] - event["threads_before"]
+        if self.runtime.name != "null" and started != job.threads - 1:
+            what = f"{self.runtime.name} started {started} threads beside its own, for {job.threads} in all"
+            raise StableDeviceError(self.transport.device.address, what, hint="ask for as many as it can use")
+        allowed = cores_of((), event["cpus_allowed"])
+        if job.cpus and allowed != job.cpus:
+            what = f"it was asked to keep to the CPUs {job.cpus}, and may run on {event['cpus_allowed']}"
+            raise StableDeviceError(self.transport.device.address, what, hint="look who else sets its CPUs")
 
     def _check_error(self, event: dict[str, Any]) -> None:
         """Raise what an error line stands for; memory that can't be read is told and does not end the run."""

@@ -23,6 +23,7 @@ from edgekit.bench.golden import stage
 from edgekit.bench.record import Header, from_events
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.probes import power
+from edgekit.runners.cores import cores_of
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES
 from edgekit.runners.transport import open_transport
@@ -159,7 +160,7 @@ class _Bench:
         self.failed: list[Failure] = []
         self._store = store
         self._tell = on_progress
-        self._loads: list[tuple[float, float]] = []
+        self._loads: list[tuple[float, float, int]] = []
 
     def device(self, device: Device) -> None:
         """Run all items of one device; what is left when it fails is collected as failed."""
@@ -202,7 +203,7 @@ class _Bench:
             raise
         except EdgeKitError as error:
             trouble = error
-        self._loads.append((time.monotonic(), time.monotonic() - started))
+        self._loads.append((time.monotonic(), time.monotonic() - started, item.placement.threads))
         run = from_events(events, header, broken=_reason(trouble))
         if run is None and trouble is None:
             trouble = DeviceError(item.device.address, "the device told of no invocation")
@@ -215,11 +216,13 @@ class _Bench:
         plan, work = self.plan, item.work
         job = Job(
             run_id=run_id,
-            threads=plan.threads,
+            threads=item.placement.threads,
+            cpus=cores_of(runner.facts.cpus, item.placement.cores),
             warmup=plan.warmup,
             runs=plan.runs,
             max_s=plan.max_s,
             passes=plan.passes,
+            period_s=plan.period_s,
         )
         self._step(item.device, "run", item)
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
@@ -243,9 +246,9 @@ class _Bench:
             target=target.name if target else "",
             facts=facts,
             item=item,
-            plan=self.plan.asked(),
+            plan=self.plan.asked(item),
             power={"unavailable": power.unavailable(facts, target)},
-            own_load1=own_load1(self._loads, time.monotonic(), self.plan.threads),
+            own_load1=own_load1(self._loads, time.monotonic()),
         )
 
     def _keep(self, item: Item, run: Run | None) -> None:
@@ -299,17 +302,16 @@ def _mend(transport: Transport, trouble: EdgeKitError | None) -> None:
         transport.reopen()
 
 
-def own_load1(runs: Iterable[tuple[float, float]], now: float, threads: int) -> float:
+def own_load1(runs: Iterable[tuple[float, float, int]], now: float) -> float:
     """Return the part of a device's load average that earlier runs of this bench left there.
 
     The kernel's one-minute load average is an exponential mean with a time constant of 60 s.
 
     Args:
-        runs: (when it ended, how long it took) of each, in seconds of one clock.
+        runs: (when it ended, how long it took, the threads it kept busy) of each, in seconds of one clock.
         now: on that clock.
-        threads: that each kept busy.
     """
     left = 0.0
-    for ended, took in runs:
+    for ended, took, threads in runs:
         left += threads * (1.0 - math.exp(-took / _LOAD1_S)) * math.exp(-(now - ended) / _LOAD1_S)
     return left

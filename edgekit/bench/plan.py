@@ -9,7 +9,7 @@ A PATH that is benched is one of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from edgekit.bench.run import ArtifactRef
 from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import UnknownNameError, UsageError
 from edgekit.recipe import parse_recipes
+from edgekit.runners.cores import check_cores
 from edgekit.runners.runtime import RUNTIMES, Runtime, runtime_for
 from edgekit.targets import Device, load_target
 
@@ -29,7 +30,10 @@ RUNS = 200
 """Timed invocations by default: P95 lies between the 184th and the 197th sample, not at the largest."""
 WARMUP = 10
 MAX_S = 30.0
+PRECISE_RUNS, PRECISE_MAX_S = 1_000_000, 300.0
+"""The limits of a run that goes on until its percentiles are precise enough."""
 PASSES = ("memory", "latency")
+OPTIONAL_PASSES = ("power", "profile")
 
 NULL = "null"
 """The runtime that computes nothing: it takes every format, and proves no output."""
@@ -55,12 +59,31 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where on a device an artifact shall run.
+
+    Attributes:
+        threads: asked of the runtime, 1 or more.
+        cores: "big", "mid", "little", CPU numbers ("0-3,6"), or "" for all.
+    """
+
+    threads: int = 1
+    cores: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.threads, int) or isinstance(self.threads, bool) or self.threads < 1:
+            raise UsageError(f"threads is {self.threads!r}", hint="give a whole number from 1 on")
+        check_cores(self.cores)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One artifact on one device: what becomes one run."""
+    """One artifact on one device, in one place: what becomes one run."""
 
     device: Device
     work: Work
     runtime: str
+    placement: Placement = Placement()
 
     @property
     def provable(self) -> bool:
@@ -86,29 +109,37 @@ class BenchPlan:
         skipped: what was left out, and why.
         runs: timed invocations at most, 1 or more.
         warmup: invocations before them, 0 or more.
-        threads: asked of the runtime, 1 or more.
         max_s: seconds that the timed loop may last, above 0.
-        passes: "memory" and "latency", each a process of its own on the device; latency at least.
+        passes: "memory", "latency" and what else is wanted, each a process of its own on the device; latency
+            at least.
+        period_s: from the beginning of a timed invocation to that of the next one; 0 is back to back.
+        precision: half the width of P50's and P95's intervals, relative to them, at which the timed loop
+            ends; None to run all.
     """
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...] = ()
     runs: int = RUNS
     warmup: int = WARMUP
-    threads: int = 1
     max_s: float = MAX_S
     passes: tuple[str, ...] = PASSES
+    period_s: float = 0.0
+    precision: float | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("runs", 1), ("warmup", 0), ("threads", 1)):
+        for name, least in (("runs", 1), ("warmup", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise UsageError(f"{name} is {value!r}", hint=f"give a whole number from {least} on")
         if not 0 < self.max_s < float("inf"):
             raise UsageError(f"max_s is {self.max_s!r}", hint="give seconds, more than 0")
+        if not 0 <= self.period_s < self.max_s:
+            raise UsageError(f"period_s is {self.period_s!r}", hint="give seconds, less than max_s")
+        if self.precision is not None and not 0 < self.precision < 1:
+            raise UsageError(f"precision is {self.precision!r}", hint="give a share, 0.02 for 2 %")
         for name in self.passes:
-            if name not in PASSES:
-                raise UnknownNameError("pass", name, PASSES)
+            if name not in (*PASSES, *OPTIONAL_PASSES):
+                raise UnknownNameError("pass", name, (*PASSES, *OPTIONAL_PASSES))
         if "latency" not in self.passes:
             raise UsageError("there is no latency pass", hint="memory is measured beside it, not alone")
         if not self.items:
@@ -119,10 +150,10 @@ class BenchPlan:
         """The devices, each once, in the order given."""
         return tuple(dict.fromkeys(item.device for item in self.items))
 
-    def asked(self) -> dict[str, Any]:
+    def asked(self, item: Item) -> dict[str, Any]:
         """Return what was asked for, as a run records it."""
-        asked = {name: getattr(self, name) for name in ("runs", "warmup", "threads", "max_s")}
-        return {**asked, "passes": list(self.passes)}
+        asked = {name: getattr(self, name) for name in ("runs", "warmup", "max_s", "period_s", "precision")}
+        return {**asked, **asdict(item.placement), "passes": list(self.passes)}
 
 
 def make_plan(
@@ -134,9 +165,12 @@ def make_plan(
     target: str | None = None,
     runs: int = RUNS,
     warmup: int = WARMUP,
-    threads: int = 1,
+    threads: int | Sequence[int] = 1,
+    cores: Sequence[str] = ("",),
     max_s: float = MAX_S,
     passes: Sequence[str] = PASSES,
+    period_s: float = 0.0,
+    precision: float | None = None,
 ) -> BenchPlan:
     """Make a plan; every file is read and held against its sha256, and no device is touched.
 
@@ -148,9 +182,12 @@ def make_plan(
         target: the devices' kind, where it shall not be recognized.
         runs: timed invocations at most.
         warmup: invocations before them.
-        threads: asked of the runtime.
+        threads: asked of the runtime; several make a run each.
+        cores: as in Placement; several make a run each.
         max_s: seconds that the timed loop may last.
-        passes: "memory" and "latency", or the latter alone.
+        passes: as in BenchPlan.
+        period_s: as in BenchPlan.
+        precision: as in BenchPlan.
 
     Raises:
         UsageError: a path that is none of these or is damaged, a recipe or device that is not known or
@@ -165,20 +202,32 @@ def make_plan(
         raise UsageError("no device is named", hint="give one: --device local://")
     wanted = tuple(recipe.name for recipe in parse_recipes(tuple(recipes)))
     chosen = [entry for path in paths for entry in _works(Path(path), wanted)]
+    placements = _placements(threads, cores)
     items: list[Item] = []
     skipped: list[Skipped] = []
     for device in where:
         for work, explicit in chosen:
-            _place(device, work, items, skipped, explicit=explicit, runtime=runtime)
+            _place(device, work, placements, items, skipped, explicit=explicit, runtime=runtime)
     return BenchPlan(
         items=tuple(items),
         skipped=tuple(skipped),
         runs=runs,
         warmup=warmup,
-        threads=threads,
         max_s=max_s,
         passes=tuple(passes),
+        period_s=period_s,
+        precision=precision,
     )
+
+
+def _placements(threads: int | Sequence[int], cores: Sequence[str]) -> tuple[Placement, ...]:
+    counts = (threads,) if isinstance(threads, int) else tuple(threads)
+    _refuse_doubles("number of threads", [str(n) for n in counts])
+    _refuse_doubles("choice of cores", cores)
+    made = tuple(Placement(threads=n, cores=name) for n in counts for name in cores)
+    if not made:
+        raise UsageError("no number of threads is given", hint="leave it out, or give one: --threads 1")
+    return made
 
 
 def _works(path: Path, recipes: tuple[str, ...]) -> list[tuple[Work, bool]]:
@@ -232,14 +281,22 @@ def _bare(path: Path) -> Work:
 
 
 def _place(
-    device: Device, work: Work, items: list[Item], skipped: list[Skipped], *, explicit: bool, runtime: str
+    device: Device,
+    work: Work,
+    placements: Sequence[Placement],
+    items: list[Item],
+    skipped: list[Skipped],
+    *,
+    explicit: bool,
+    runtime: str,
 ) -> None:
     chosen = _runtime(device, work.ref.format, runtime)
     reason = _unfit(chosen, work)
     if not reason:
         if work.bundle is not None and work.artifact is not None:
             wants_channels_first(work.bundle, work.artifact)
-        items.append(Item(device=device, work=work, runtime=chosen.name))
+        for placement in placements:
+            items.append(Item(device=device, work=work, runtime=chosen.name, placement=placement))
     elif explicit:
         raise UsageError(f"{work.path} can't run on {device.address}: {reason}", hint="leave it out")
     else:

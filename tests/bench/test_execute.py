@@ -273,10 +273,10 @@ def test_progress_speaks():
 
 
 def test_our_own_load_decays():
-    assert own_load1([], 100.0, 4) == 0
-    assert own_load1([(100.0, 600.0)], 100.0, 4) == pytest.approx(4, abs=0.01)
-    assert own_load1([(100.0, 600.0)], 160.0, 1) == pytest.approx(1 / np.e, rel=0.01)
-    assert own_load1([(100.0, 60.0)], 100.0, 1) == pytest.approx(1 - 1 / np.e)
+    assert own_load1([], 100.0) == 0
+    assert own_load1([(100.0, 600.0, 4)], 100.0) == pytest.approx(4, abs=0.01)
+    assert own_load1([(100.0, 600.0, 1)], 160.0) == pytest.approx(1 / np.e, rel=0.01)
+    assert own_load1([(100.0, 60.0, 1)], 100.0) == pytest.approx(1 - 1 / np.e)
 
 
 def test_devices_are_told_apart_by_their_address(plan):

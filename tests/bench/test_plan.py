@@ -144,9 +144,35 @@ def test_a_package_can_not_be_brought_yet(make_bundle):
 
 def test_what_was_asked_for_is_recorded(make_bundle):
     plan = make_plan([make_bundle().root], ["local://"], runs=7, warmup=2, threads=3, max_s=1.5)
-    asked = {"runs": 7, "warmup": 2, "threads": 3, "max_s": 1.5, "passes": ["memory", "latency"]}
-    assert plan.asked() == asked
+    asked = {"runs": 7, "warmup": 2, "threads": 3, "cores": "", "max_s": 1.5, "period_s": 0.0,
+             "precision": None, "passes": ["memory", "latency"]}  # fmt: skip
+    assert plan.asked(plan.items[0]) == asked
     assert isinstance(plan, BenchPlan)
+
+
+def test_every_number_of_threads_on_every_class_of_cores_is_a_run(make_bundle):
+    plan = make_plan(
+        [make_bundle().root], ["local://"], recipes=["tflite-fp32"], threads=(1, 4), cores=("big", "0-1")
+    )
+    told = [(item.placement.threads, item.placement.cores) for item in plan.items]
+    assert told == [(1, "big"), (1, "0-1"), (4, "big"), (4, "0-1")]
+    assert plan.asked(plan.items[2])["threads"] == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"threads": (1, 1)}, "threads 1 is named twice"),
+        ({"threads": ()}, "no number of threads"),
+        ({"threads": (2, 0)}, "threads is 0"),
+        ({"cores": ("huge",)}, "names no cores"),
+        ({"period_s": 31.0}, "period_s is 31"),
+        ({"precision": 2.0}, "precision is 2"),
+    ],
+)
+def test_a_manner_of_running_that_is_none_is_refused(make_bundle, changes, said):
+    with pytest.raises(UsageError, match=said):
+        make_plan([make_bundle().root], ["local://"], **changes)
 
 
 def test_golden_inputs_are_turned_for_channels_first(make_bundle, tmp_path):
