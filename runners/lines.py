@@ -26,6 +26,7 @@ _MAX_NUMBER = (1 << 63) - 1
 _MAX_SAMPLES = 1 << 20
 _MAX_TEXT = 4096
 _MAX_PARTS = 64
+_MAX_NODES = 1 << 16
 _MAX_RANK = 8
 _TAIL = 200
 
@@ -181,6 +182,25 @@ def _temperatures(value: Any) -> dict[str, float]:
     return {_text(key): _number(degrees) for key, degrees in value.items()}
 
 
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list) or len(value) > 4 * _MAX_PARTS:
+        raise ValueError("is no list of texts")
+    return [_text(text) for text in value]
+
+
+def _seen(value: Any) -> dict[str, int]:
+    if not isinstance(value, dict) or len(value) > _MAX_NODES:
+        raise ValueError("is no table of counts")
+    return {_text(key): _count(times) for key, times in value.items()}
+
+
+def _nodes(value: Any) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or len(value) > _MAX_NODES:
+        raise ValueError("is no list of nodes")
+    fields: _Fields = {"index": _count, "kind": _text, "inputs": _counts, "outputs": _counts}
+    return [_table(node, fields, {}) for node in value]
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in words:
@@ -228,6 +248,17 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
     "placed": ({"threads_before": _count, "threads_after": _count, "cpus_allowed": _text}, {}),
     "overhead": (_NS_LIST, {}),
     "samples": (_NS_LIST, {}),
+    "nodes": ({"nodes": _nodes}, {}),
+    "profiler": (
+        {"plain_ns": _counts},
+        {"profiled_ns": _counts, "resolution_ns": _count, "unavailable": _text},
+    ),
+    "cores": ({"cpus": _seen}, {}),
+    "op": (
+        {"index": _count, "kind": _text, "name": _text, "where": _text, "ns": _counts},
+        {"inputs": _texts, "outputs": _texts},
+    ),
+    "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
     "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
     "end": ({"reason": _one_of("done", "limit", "enough", "stopped"), "count": _count}, {}),
     "error": (

@@ -15,7 +15,7 @@ the spool named in the job, flushes each, and ends. The job is one JSON object o
     max_s    seconds that the warm-up and the timed loop may each last at most
     spool    absolute path of the file to append to; each pass has its own
     watch    what the power pass samples, or null
-    profile  what the profile pass shall do, or null
+    profile  {"runs": profiled invocations, 200 at most}, or null
 
 PASS is "memory", "latency", "power" or "profile"; each is a process of its own. The timed loop of the latency
 pass ends early when a file named like the spool, but with the ending .enough, appears. Every line has "e"
@@ -35,6 +35,13 @@ pass ends early when a file named like the spool, but with the ending .enough, a
     placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3")
     samples     ns [...]   timed invocations, in order, in chunks
     overhead    ns [...]   the same loop around a call that does nothing
+    nodes       nodes [{index, kind, inputs, outputs}]: LiteRT's nodes and tensors by number, those that its
+                delegates made of others too (kind "DELEGATE", after the rest); [] of other runtimes
+    profiler    plain_ns [...] invocations without the profiler, profiled_ns [...] with it, resolution_ns of
+                its clock; or plain_ns and unavailable (why there are no times of operators)
+    cores       cpus {number: how often a working thread was seen there between profiled invocations}
+    op          index, kind, name, where ("XNNPACK" | "built-in" | "delegate" | ONNX Runtime's provider),
+                ns [...] by profiled invocation, inputs and outputs [types] where the runtime tells
     output      golden (index), output (index), shape, data (base64 of little-endian float32, dequantized)
     end         reason ("done" | "limit" | "enough" | "stopped" by SIGTERM),
                 count (timed invocations; in the memory pass those after the first)
@@ -42,7 +49,8 @@ pass ends early when a file named like the spool, but with the ending .enough, a
 
 Their order: memory: hello, memory baseline, load, memory loaded, first, memory first, memory peak, end.
 latency: hello, conditions before, load, first, warmup, placed, conditions during, samples (with more
-conditions between), conditions after, overhead, output, end.
+conditions between), conditions after, overhead, output, end. profile: hello, load, first, nodes, profiler,
+cores, op of each operator in the order in which they ran, end.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
 The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT, run_with_iobinding() of

@@ -12,10 +12,11 @@ from .conditions import pin
 from .job import PROTOCOL, read_job
 from .loop import STOP
 from .passes import MEMORY_RUNS, latency_pass, memory_pass
+from .profile import profile_pass
 from .runtimes import open_runtime
 from .spool import Spool, Trouble, blame
 
-PASSES: dict[str, Any] = {"memory": memory_pass, "latency": latency_pass}
+PASSES: dict[str, Any] = {"memory": memory_pass, "latency": latency_pass, "profile": profile_pass}
 
 
 def run_pass(job: dict[str, Any], name: str, spool: Spool) -> int:

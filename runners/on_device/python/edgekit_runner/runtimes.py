@@ -98,14 +98,18 @@ class Onnxruntime:
         getattr(self.ort, "disable_telemetry_events", int)()
         self.version = release(self.ort, "onnxruntime")
 
-    def load(self, path: str, threads: int) -> None:
-        """Open an .onnx on the CPU provider, and on no other."""
+    def options(self, threads: int) -> Any:
+        """Return how a session shall run."""
         options = self.ort.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-        net = self.ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return options
+
+    def load(self, path: str, threads: int) -> None:
+        """Open an .onnx on the CPU provider, and on no other."""
+        net = self.ort.InferenceSession(path, self.options(threads), providers=["CPUExecutionProvider"])
         if net.get_providers() != ["CPUExecutionProvider"]:
             raise Trouble("load", f"asked for the CPU provider, got {net.get_providers()}")
-        given, self.binding = one(net.get_inputs()), net.io_binding()
+        given, self.binding, self.net = one(net.get_inputs()), net.io_binding(), net
         batch = [n if isinstance(n, int) else 1 for n in given.shape[:1]]
         self.name, self.shape = given.name, (*batch, *given.shape[1:])
         self.dtype = importlib.import_module("numpy").dtype(FLOATS.get(given.type, "O"))
