@@ -25,6 +25,7 @@ MAX_LINE_BYTES = 16 << 20
 _MAX_NUMBER = (1 << 63) - 1
 _MAX_SAMPLES = 1 << 20
 _MAX_TEXT = 4096
+_MAX_READING = 16384
 _MAX_PARTS = 64
 _MAX_NODES = 1 << 16
 _MAX_RANK = 8
@@ -144,6 +145,10 @@ def _number(value: Any) -> float:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         raise ValueError("is no text")
+    return _clean(value)
+
+
+def _clean(value: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in value)
 
 
@@ -199,6 +204,20 @@ def _nodes(value: Any) -> list[dict[str, Any]]:
         raise ValueError("is no list of nodes")
     fields: _Fields = {"index": _count, "kind": _text, "inputs": _counts, "outputs": _counts}
     return [_table(node, fields, {}) for node in value]
+
+
+def _readings(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > _MAX_PARTS:
+        raise ValueError("is no table of readings")
+    if not all(isinstance(text, str) and len(text) <= _MAX_READING for text in value.values()):
+        raise ValueError("holds what is no text")
+    return {_text(name): _clean(text) for name, text in value.items()}
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")  # noqa: TRY004
+    return value
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -260,6 +279,12 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
     ),
     "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
     "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
+    "idle": ({"when": _one_of("before", "after"), "begin_ns": _count, "end_ns": _count}, {}),
+    "segment": (
+        {"sampling": _flag, "begin_ns": _count, "end_ns": _count, "count": _count, "ns": _counts},
+        {},
+    ),
+    "reading": ({"took_ns": _count, "raw": _readings}, {"errors": _readings}),
     "end": ({"reason": _one_of("done", "limit", "enough", "stopped"), "count": _count}, {}),
     "error": (
         {"kind": _one_of("runtime", "load", "invoke", "job", "memory"), "message": _text},

@@ -14,7 +14,8 @@ the spool named in the job, flushes each, and ends. The job is one JSON object o
     period_ns  from the beginning of a timed invocation to that of the next one, or 0: back to back
     max_s    seconds that the warm-up and the timed loop may each last at most
     spool    absolute path of the file to append to; each pass has its own
-    watch    what the power pass samples, or null
+    watch    what the power pass samples, or null: reads {name: path}, commands {name: argv},
+             period_ns (between readings), idle_ns (each of two), segment_ns, pairs (of segments)
     profile  {"runs": profiled invocations, 200 at most}, or null
 
 PASS is "memory", "latency", "power" or "profile"; each is a process of its own. The timed loop of the latency
@@ -43,6 +44,10 @@ pass ends early when a file named like the spool, but with the ending .enough, a
     op          index, kind, name, where ("XNNPACK" | "built-in" | "delegate" | ONNX Runtime's provider),
                 ns [...] by profiled invocation, inputs and outputs [types] where the runtime tells
     output      golden (index), output (index), shape, data (base64 of little-endian float32, dequantized)
+    idle        when ("before" | "after" the segments), begin_ns, end_ns: nothing ran but the sampler
+    segment     sampling (whether sensors were read meanwhile), begin_ns, end_ns, count (invocations), ns (some
+                of their durations)
+    reading     t (when it began), took_ns, raw {name: text}, errors {name: why it could not be read}
     end         reason ("done" | "limit" | "enough" | "stopped" by SIGTERM),
                 count (timed invocations; in the memory pass those after the first)
     error       kind ("runtime" | "load" | "invoke" | "job" | "memory"), message; nothing follows it
@@ -51,6 +56,10 @@ Their order: memory: hello, memory baseline, load, memory loaded, first, memory 
 latency: hello, conditions before, load, first, warmup, placed, conditions during, samples (with more
 conditions between), conditions after, overhead, output, end. profile: hello, load, first, nodes, profiler,
 cores, op of each operator in the order in which they ran, end.
+power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end; the
+readings that came meanwhile stand behind each, in the order of t among themselves. They are taken by a process
+of its own, `PROGRAM --watch JOB.json`, which is stopped (SIGSTOP) while a segment shall run without it.
+`PROGRAM --clock` prints the clock of all these times.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
 The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT, run_with_iobinding() of

@@ -12,11 +12,12 @@ from .conditions import pin
 from .job import PROTOCOL, read_job
 from .loop import STOP
 from .passes import MEMORY_RUNS, latency_pass, memory_pass
+from .power import power_pass, sample
 from .profile import profile_pass
 from .runtimes import open_runtime
-from .spool import Spool, Trouble, blame
+from .spool import NOW, Spool, Trouble, blame
 
-PASSES: dict[str, Any] = {"memory": memory_pass, "latency": latency_pass, "profile": profile_pass}
+PASSES: dict[str, Any] = {"memory": memory_pass, "latency": latency_pass, "power": power_pass, "profile": profile_pass}
 
 
 def run_pass(job: dict[str, Any], name: str, spool: Spool) -> int:
@@ -32,7 +33,7 @@ def run_pass(job: dict[str, Any], name: str, spool: Spool) -> int:
     except Trouble as trouble:
         spool.tell(**trouble.told())
         return 1
-    asked = job["runs"] if name == "latency" else min(job["runs"], MEMORY_RUNS)
+    asked = 1 if name == "power" else job["runs"] if name == "latency" else min(job["runs"], MEMORY_RUNS)
     short = "enough" if os.path.exists(os.path.splitext(job["spool"])[0] + ".enough") else "limit"
     spool.tell("end", reason="stopped" if STOP else "done" if count >= asked else short, count=count)
     return 0
@@ -45,6 +46,11 @@ def main(argv: list[str]) -> int:
         if argv[:1] == ["--import"]:
             print(json.dumps({"runtime": argv[1], "version": open_runtime(argv[1], argv[2:]).version}))
             return 0
+        if argv[:1] == ["--clock"]:
+            print(NOW())
+            return 0
+        if argv[:1] == ["--watch"]:
+            return sample(argv[1])
         with blame("job"):
             path, name = argv
             job = read_job(path)
