@@ -278,7 +278,6 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
         {"inputs": _texts, "outputs": _texts},
     ),
     "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
-    "output": ({"golden": _count, "output": _count, "shape": _shape, "data": _data}, {}),
     "idle": ({"when": _one_of("before", "after"), "begin_ns": _count, "end_ns": _count}, {}),
     "segment": (
         {"sampling": _flag, "begin_ns": _count, "end_ns": _count, "count": _count, "ns": _counts},

@@ -17,7 +17,12 @@ from .profile import profile_pass
 from .runtimes import open_runtime
 from .spool import NOW, Spool, Trouble, blame
 
-PASSES: dict[str, Any] = {"memory": memory_pass, "latency": latency_pass, "power": power_pass, "profile": profile_pass}
+PASSES: dict[str, Any] = {
+    "memory": memory_pass,
+    "latency": latency_pass,
+    "profile": profile_pass,
+    "power": power_pass,
+}
 
 
 def run_pass(job: dict[str, Any], name: str, spool: Spool) -> int:
