@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from edgekit.source.memory import give_back
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 INPUT, OUTPUT = "input:0", "output:0"
 _ONLY_FOR = {
@@ -35,7 +36,8 @@ def carried_over(graph_def: Any, opset: int) -> Any:
         ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError: tf2onnx failed.
     """
     try:
-        return _carried(graph_def, opset, catch=False)
+        with _constants_in_place():
+            return _carried(graph_def, opset, catch=False)
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, AssertionError):
         return _carried(graph_def, opset, catch=True)
     finally:
@@ -54,6 +56,29 @@ def _carried(graph_def: Any, opset: int, *, catch: bool) -> Any:
     passes = optimizer._get_optimizers()  # noqa: SLF001 - there is no other list of them
     graph = optimizer.optimize_graph(graph, catch, optimizers=_needed(passes, graph))
     return graph.make_model("converted from unknown")
+
+
+@contextlib.contextmanager
+def _constants_in_place() -> Iterator[None]:
+    """Keep tf2onnx from writing every weight into its node anew after each pass.
+
+    Nobody reads it there: the file's initializers are made of what the nodes hold beside. Sixteen times all
+    weights cost a quarter of the time, and hundreds of megabytes for 30 MB of weights.
+    """
+    from tf2onnx.graph import Graph
+
+    before = Graph.update_proto
+
+    def update_proto(self: Any, external_tensor_storage: Any = None) -> None:
+        for node in self.get_nodes():
+            if not node.is_const():
+                node.update_proto(external_tensor_storage)
+
+    Graph.update_proto = update_proto
+    try:
+        yield
+    finally:
+        Graph.update_proto = before
 
 
 def _needed(passes: Mapping[str, Any], graph: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,15 @@ def own_process() -> None:
 
     The command line says so. In a user's program everything is imported as always, for Keras and coremltools
     remember for good what they did not find.
+
+    Here TensorFlow, which reads this once, takes memory of the C library: its own allocator keeps all that it
+    ever had, which for a network with 14 MB of weights are 600 MB. A program that trains may want that.
     """
     global _ours  # noqa: PLW0603 - modules are the process's, and so is this
     if not _ours:
         atexit.register(gc.freeze)  # Python would walk over all of TensorFlow, several times, before it ends
     _ours = True
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 
@@ -42,6 +43,23 @@ def test_a_users_program_imports_as_always():
     pytest.importorskip("sklearn", reason="nothing to leave out here")
     pytest.importorskip("tensorflow", reason="the convert extra is not installed")
     assert imported("keras", "")[0] == ["sklearn"]
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize(("before", "kept"), [("lean.own_process()", True), ("", False)])
+def test_only_our_own_process_is_set_up_for_conversions_alone(before, kept):
+    """What was imported is not walked over any more, and memory is the C library's."""
+    pytest.importorskip("tensorflow", reason="the convert extra is not installed")
+    code = f"""
+import gc, os
+from edgekit.source import lean
+{before}
+with lean.imports():
+    import tensorflow
+print(gc.get_freeze_count() > 100_000, "TF_ONEDNN_USE_SYSTEM_ALLOCATOR" in os.environ)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{kept} {kept}\n"
 
 
 @pytest.fixture
@@ -89,9 +107,11 @@ def test_the_command_line_is_our_own_process(monkeypatch, capsys):
     from edgekit.cli.main import main
 
     monkeypatch.setattr(lean, "_ours", False)
+    monkeypatch.setenv("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "0")  # a user's own choice stays
     assert main(["zoo", "list"]) == 0  # called by a program
     assert not lean._ours
     monkeypatch.setattr(sys, "argv", ["edgekit", "zoo", "list"])
     assert main() == 0
     assert capsys.readouterr().out
     assert lean._ours
+    assert os.environ["TF_ONEDNN_USE_SYSTEM_ALLOCATOR"] == "0"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import platform
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -63,6 +65,33 @@ def test_without_glibc_nothing_happens(monkeypatch):
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: object())
     try:
         memory.give_back()
+        memory.hold_on()
         assert memory._trim()(0) is None
     finally:
         memory._trim.cache_clear()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
+def test_big_pieces_stay_with_the_process_until_they_are_given_back():
+    code = """
+import ctypes, sys
+from edgekit.source import memory
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+if sys.argv[1] == "hold": memory.hold_on()
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
+piece = libc.malloc(20_000_000)
+ctypes.memset(piece, 1, 20_000_000)
+full = resident()
+libc.free(piece)
+kept = full - resident() < 1_000_000
+memory.give_back()
+print(kept, full - resident() > 15_000_000)
+"""
+    found = {
+        way: subprocess.run(
+            [sys.executable, "-c", code, way], capture_output=True, text=True, check=True
+        ).stdout
+        for way in ("hold", "leave")
+    }
+    assert found == {"hold": "True True\n", "leave": "False True\n"}
