@@ -12,7 +12,8 @@ TORCHVISION ?= torchvision==0.28.0
 
 # Debian's packages behind the real parts: an ARM userland with OpenSSH, adb and a phone's shell, a browser.
 DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
-TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium
+TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium \
+	qemu-system-arm qemu-utils kmod e2fsprogs device-tree-compiler
 
 .PHONY: help demo test lint digits bench-convert accuracy clean system-demo system-test
 

@@ -30,6 +30,8 @@ _TRIPLES = {"aarch64": "aarch64-linux-gnu", "armv7l": "arm-linux-gnueabihf", "x8
 _NARROW = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
 _VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx")
 _ARM = ("aarch64", "armv7l", "armv8l")
+# All that QEMU's performance counters can count, by the kernel's names (its target/arm/helper.c, pm_events).
+_QEMU_COUNTS = {"sw_incr", "inst_retired", "cpu_cycles", "stall_frontend", "stall_backend", "stall"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class Facts:
         features: the kernel's words for what the first core's instruction set has; on x86 the vector ones.
         memory_bytes: of main memory; 0 when unknown.
         free_bytes: where EdgeKit's folder is or will be; 0 when unknown.
-        emulated: "", or what pretends to be the device: "qemu-user", "qemu-tcg", "android-emulator", "fake".
+        emulated: "", or what pretends to be the device: "qemu-user", "qemu-tcg", "qemu-icount" (whose clock
+            counts instructions), "android-emulator", "fake".
         transport: how it was reached.
     """
 
@@ -264,5 +267,6 @@ def _emulated(told: _Told, machine: str, scheme: str) -> str:
     cpu_names = [line for line in told["cpuinfo"] if line.startswith("model name")]
     signs = [*told["compatible"], _first(told, "sys_vendor"), *(["qemu"] if told["qemu"] else [])]
     if machine in _ARM and any(re.search("qemu|dummy-virt", sign, re.IGNORECASE) for sign in signs):
-        return "qemu-tcg"
+        counts = set(told["counts"])
+        return "qemu-icount" if "inst_retired" in counts <= _QEMU_COUNTS else "qemu-tcg"
     return "qemu-tcg" if any("QEMU" in name or "TCG" in name for name in cpu_names) else ""

@@ -76,6 +76,7 @@ say free_kib "$(df -Pk "${p:-/}" 2>/dev/null | tail -n 1 | while read -r _ _ _ f
 say exe "$(readlink /proc/$$/exe 2>/dev/null)"
 file kernel_arch /proc/sys/kernel/arch
 for f in /sys/firmware/qemu_fw_cfg /proc/device-tree/fw-cfg@*; do [ -e "$f" ] && say qemu "$f"; done
+for f in /sys/bus/event_source/devices/armv8*/events/*; do [ -e "$f" ] && say counts "${f##*/}"; done
 echo end
 """
 )

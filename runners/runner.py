@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from edgekit.errors import DeviceError, DeviceUnfitError, StableDeviceError, UsageError
+from edgekit.errors import DeviceBusyError, DeviceError, DeviceUnfitError, StableDeviceError, UsageError
 from edgekit.runners.cores import cores_of
 from edgekit.runners.depot import Depot
 from edgekit.runners.facts import Facts, inspect
@@ -19,6 +19,7 @@ from edgekit.runners.follow import Pass
 from edgekit.runners.lease import Lease
 from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
 from edgekit.runners.provision import Prepared, prepare
+from edgekit.runners.state import recover
 from edgekit.targets import load_target, match_target
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Runner:
         return load_target(named) if named else match_target(self.facts.match())
 
     def prepare(self) -> Prepared:
-        """Take the lease and bring the runtime there; done once.
+        """Take the lease, restore what a host before left changed there, and bring the runtime; done once.
 
         Raises:
             DeviceBusyError: somebody else benches there.
@@ -154,7 +155,12 @@ class Runner:
         """
         if self._prepared is None:
             facts = self.facts
-            self._lease.take(_PREPARE_LEASE_S)
+            try:
+                self._lease.take(_PREPARE_LEASE_S)
+            except DeviceBusyError:  # a host that died holds its lease for longer than it may hold its state
+                recover(self.transport, wait=False)
+                raise
+            recover(self.transport)
             self._prepared = prepare(self.transport, facts, self.runtime, self.depot, cache=self._cache)
         return self._prepared
 

@@ -37,6 +37,8 @@ _NULL = "null"
 """The runtime that computes nothing; of it only that is doubted."""
 _FAKE = "fake"
 """What a fake device says that it is emulated by."""
+_ICOUNT = "qemu-icount"
+"""What an emulated device says whose clock counts instructions."""
 
 
 def doubts_of(run: Run) -> tuple[Doubt, ...]:
@@ -56,7 +58,7 @@ def labels_of(run: Run) -> tuple[str, ...]:
     labels = []
     emulated = run.facts.get("emulated")
     if emulated and emulated != _FAKE:
-        labels.append(f"emulated: {emulated}")
+        labels.append(f"{'instruction time' if emulated == _ICOUNT else 'emulated'}: {emulated}")
     if emulated == _FAKE or run.device.startswith("fake://"):
         labels.append("fake device")
     if run.runtime.name == _NULL:
@@ -180,7 +182,8 @@ def _frequency(run: Run) -> Iterator[Doubt]:
 def _not_hardware(run: Run) -> Iterator[Doubt]:
     emulated = run.facts.get("emulated")
     if emulated and emulated != _FAKE:
-        hint = f"Emulated by {emulated}: these times say nothing of a device."
+        times = "these times count instructions, and" if emulated == _ICOUNT else "these times"
+        hint = f"Emulated by {emulated}: {times} say nothing of a device."
         yield Doubt(code="emulated", value=1, limit=0, hint=hint)
     if emulated == _FAKE or run.device.startswith("fake://") or run.runtime.name == _NULL:
         hint = "Nothing was computed: bench a real device with a real runtime."

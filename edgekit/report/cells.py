@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgekit.bench.summary import Doubt, Estimate, Latency, Memory, Summary
 
 NOT_HARDWARE = "not a hardware benchmark"
-_SOFT_LABELS = ("emulated", "fake", "null")
+_SOFT_LABELS = ("emulated", "instruction time", "fake", "null")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 SUITE = "bookworm"
 PACKAGES = (
@@ -76,11 +76,11 @@ def build() -> Path:
     """
     root = root_folder()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(root.parent / "lock"):
+    with alone(root.parent / "lock"):
         if not root.exists():
             work = Path(tempfile.mkdtemp(prefix="building-", dir=root.parent))
             try:
-                _extract(work / "root")
+                extract(work / "root", PACKAGES)
                 dress(work / "root")
                 (work / "root").rename(root)
             finally:
@@ -112,10 +112,15 @@ def dress(root: Path) -> None:
         compileall.compile_dir(root / "usr/lib/python3.11", quiet=2, stripdir=str(root), workers=0)
 
 
-def _extract(root: Path) -> None:
+def extract(root: Path, packages: Sequence[str]) -> None:
+    """Unpack Debian packages for arm64, and what they need, into a new folder; no script of theirs runs.
+
+    Raises:
+        UsageError: mmdebstrap failed; its output's tail is the evidence.
+    """
     command = [
         *("mmdebstrap", "--quiet", "--mode=root", "--architectures=arm64", "--variant=extract"),
-        *("--skip=check/qemu", f"--include={','.join(PACKAGES)}", '--aptopt=APT::Install-Recommends "false"'),
+        *("--skip=check/qemu", f"--include={','.join(packages)}", '--aptopt=APT::Install-Recommends "false"'),
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
         *(SUITE, str(root), mirror()),
     ]
@@ -134,7 +139,7 @@ def _write(path: Path, lines: list[str], *, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Hold a lock file: two sessions that want the same root build it once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -133,6 +133,7 @@ def test_what_is_no_hardware_is_labelled_and_never_valid():
     emulated = example_run(facts={"emulated": "qemu-user"})
     fake = example_run(device="fake://", runtime=RuntimeRef(name="null", version="1", threads=1))
     assert labels_of(emulated) == ("emulated: qemu-user",)
+    assert labels_of(example_run(facts={"emulated": "qemu-icount"})) == ("instruction time: qemu-icount",)
     assert labels_of(fake) == ("fake device", "null runtime: nothing was computed")
     assert verdict_of(doubts_of(emulated)) == verdict_of(doubts_of(fake)) == "suspect"
 

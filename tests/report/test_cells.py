@@ -103,6 +103,7 @@ def test_groups_keep_the_devices_order_and_what_all_their_runs_share(make):
     [
         ((), ""),
         (("emulated: qemu-user",), "emulated: qemu-user, not a hardware benchmark"),
+        (("instruction time: qemu-icount",), "instruction time: qemu-icount, not a hardware benchmark"),
         (("fake device",), "fake device, not a hardware benchmark"),
         (
             ("null runtime: nothing was computed",),
