@@ -251,8 +251,8 @@ def test_wrong_calls_are_refused_before_anything_is_written(device, sysfs):
 
 
 @pytest.mark.parametrize("change", [
-    {"kind": "fil"}, {"value": ""}, {"value": "a|b"}, {"value": "a\nb"}, {"value": "-n"}, {"name": "relative"},
-    {"kind": "setting"}, {"value": "x" * 300},
+    {"kind": "fil"}, {"value": ""}, {"value": "a|b"}, {"value": "a\nb"}, {"value": "-n"},
+    {"name": "relative"}, {"kind": "setting"}, {"value": "x" * 300},
 ])  # fmt: skip
 def test_what_a_journal_can_not_hold_is_no_change(change):
     with pytest.raises(UsageError):
