@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgekit._version import __version__
+from edgekit.bench import profile
 from edgekit.bench.checks import DONE
 from edgekit.bench.parity import compare, outputs_of
 from edgekit.bench.run import MemoryReading, Run, RuntimeRef
@@ -96,6 +97,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
         versions={"edgekit": __version__, "protocol": str(_hello(events).get("protocol", ""))},
         overhead_ns=_many(timed, "overhead"),
         placed=_placed(timed),
+        ops=profile.kept(events, header.item.work),
     )
 
 
