@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,7 +39,8 @@ class Work:
             nothing was tuned.
         tuning: how they were made, and what is still lost.
         report: what a user is told of that.
-        shared: what was made once and is used again (the float .tflite, activation ranges), by name.
+        shared: what was made once and is used again (the float .tflite, activation ranges), by name; or a
+            Future of it.
     """
 
     frozen: FrozenGraph
@@ -110,7 +112,8 @@ class Work:
         """Return what `make` returned the first time it was asked for under this name."""
         if name not in self.shared:
             self.shared[name] = make()
-        return self.shared[name]
+        found = self.shared[name]
+        return found.result() if isinstance(found, Future) else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import uuid
@@ -17,14 +18,17 @@ from edgekit.convert.swap import swapped_program
 from edgekit.errors import ConversionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
 
     from edgekit.convert.ranges import Grid
+    from edgekit.source import FrozenGraph
 
 _OLDEST, _INTEGERS = "iOS16", "iOS17"
 """The oldest system whose ML programs take 16-bit inputs and compressed weights; and 8-bit activations."""
+_FORM = "coreml fp32"
 _PALETTES = {"p4": 4, "p6": 6, "p8": 8}
 _DATE = "com.github.apple.coremltools.conversion_date"
 _NAMESPACE = uuid.UUID("5f0d1c52-7c0e-4f43-9d0a-7c9d4c9a6e11")
@@ -47,22 +51,16 @@ class CoremlConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .mlpackage folder."""
-        coremltools()
-        unfreeze = not gc.get_freeze_count()
-        if unfreeze:
-            gc.freeze()  # coremltools collects garbage often; without this each time walks all of TensorFlow
         try:
-            program, found = _program(work, precision)
-            write(program, path, found["minimum_deployment_target"])
+            with _fewer_walks():
+                program, found = _program(work, precision)
+                write(program, path, found["minimum_deployment_target"])
         except (ValueError, RuntimeError, KeyError, NotImplementedError, TypeError, AttributeError) as error:
             raise ConversionError(
                 f"Core ML can't express {work.frozen.source.name} ({str(error)[:200]})",
                 hint="replace the operation by one of Core ML's",
                 evidence=str(error),
             ) from error
-        finally:
-            if unfreeze:
-                gc.unfreeze()
         spec = settle(path)
         source = work.frozen.source
         return Made(
@@ -70,6 +68,10 @@ class CoremlConverter:
             outputs=(_spec(spec.description.output[0], source.output),),
             provenance=found,
         )
+
+    def early(self, _frozen: FrozenGraph) -> tuple[str, Callable[[FrozenGraph], Any]]:
+        """Return the float form's name and what makes it; see `ahead.Ahead`."""
+        return _FORM, _float_form
 
     def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Evaluate the package's program op by op; Core ML itself runs on Apple's systems only.
@@ -120,9 +122,26 @@ def _program(work: Work, precision: str) -> tuple[Any, dict[str, str]]:
 
 def _full(work: Work, precision: str = "fp32") -> Any:
     """Return the float32 program of the graph that a precision starts from."""
-    return work.float_once(
-        "coreml fp32", precision, lambda graph: float_program(graph, _OLDEST), swapped_program
-    )
+    return work.float_once(_FORM, precision, _float_form, swapped_program)
+
+
+def _float_form(frozen: FrozenGraph) -> Any:
+    with _fewer_walks():
+        return float_program(frozen, _OLDEST)
+
+
+@contextlib.contextmanager
+def _fewer_walks() -> Iterator[None]:
+    """Keep Python from walking all of TensorFlow whenever coremltools collects garbage, which is often."""
+    coremltools()
+    frozen = gc.get_freeze_count()
+    if not frozen:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if not frozen:
+            gc.unfreeze()
 
 
 def _integers(work: Work) -> tuple[Any, dict[str, str]]:

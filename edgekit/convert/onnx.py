@@ -17,6 +17,7 @@ from edgekit.convert.swap import swapped_onnx
 from edgekit.errors import ConversionError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 OPSET = 17
 """The newest that every runtime of the last three years reads, and enough for these networks."""
+_FORM = "onnx"
 _DTYPES = {1: "float32", 10: "float16", 3: "int8", 2: "uint8"}
 
 
@@ -42,7 +44,7 @@ class OnnxConverter:
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .onnx file."""
         own = work.frozen.source.proto is not None  # its network is the user's, the tuned one is not
-        proto = work.float_once("onnx", precision, _float_proto, None if own else swapped_onnx)
+        proto = work.float_once(_FORM, precision, _float_proto, None if own else swapped_onnx)
         provenance = {"opset": str(opset_of(proto))}
         if precision != "fp32":
             proto, found = quantized(quantizable(proto), precision, work)
@@ -54,6 +56,10 @@ class OnnxConverter:
             outputs=(_spec(proto.graph.output[0], source.output.layout),),
             provenance=provenance,
         )
+
+    def early(self, frozen: FrozenGraph) -> tuple[str, Callable[[FrozenGraph], Any]] | None:
+        """Return the float form's name and what makes it; None for a network that is ONNX already."""
+        return (_FORM, _float_proto) if frozen.source.proto is None else None
 
     def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Run a .onnx file in ONNX Runtime on the CPU."""

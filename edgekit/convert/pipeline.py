@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from edgekit.bundle import PIXELS
+from edgekit.convert.ahead import Ahead
 from edgekit.convert.base import Step, Work
 from edgekit.convert.clock import Clock
 from edgekit.convert.doubts import lost_answers, record_of, report_of
@@ -90,11 +91,11 @@ def convert(
     kept = () if remake else _kept(recipes, before, identities, clock)
     todo = [recipe for recipe in recipes if recipe.name not in kept]
     failed: list[Failure] = []
-    with quiet():
+    with quiet(), Ahead() as ahead:
         golden = known = kept_golden(before, calibration)
         work = None
         if todo or known is None:
-            work = _work(source, todo, calibration, (calibration_method, methods), clock)
+            work = _work(source, todo, calibration, (calibration_method, methods), clock, ahead=ahead)
             if known is None:
                 with clock.step("", "golden"):
                     golden = new_golden(work.frozen, calibration, preprocessing)
@@ -155,11 +156,15 @@ def _work(
     calibration: CalibrationData | None,
     how: tuple[str, tuple[str, ...]],
     clock: Clock,
+    *,
+    ahead: Ahead,
 ) -> Work:
     """Freeze the source, measure the ranges that these recipes need and tune the weights that they share."""
     method, tuning = how
     with clock.step("", "freeze"):
         frozen = freeze(source)
+    if any(recipe.needs_calibration for recipe in recipes):
+        ahead.start(frozen, recipes)
     record = _record(frozen, recipes, calibration, method, clock)
     if calibration is None or record is None:
         return Work(frozen=frozen, calibration=calibration)
@@ -172,6 +177,7 @@ def _work(
         tuned=found.frozen if tuning else None,
         tuning=found,
         report=QuantizationReport.of(found, tuning),
+        shared=dict(ahead.forms),
     )
 
 

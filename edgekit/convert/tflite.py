@@ -22,12 +22,14 @@ from edgekit.errors import ConversionError
 from edgekit.source.memory import give_back
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy as np
 
     from edgekit.source import FrozenGraph
 
+_FORM = "tflite"
 _NAMED = re.compile(r"(?:Custom|Flex) ops: ([^\n]+)")
 
 
@@ -44,7 +46,7 @@ class TfliteConverter:
 
     def convert(self, work: Work, precision: str, path: Path) -> Made:
         """Write a .tflite file."""
-        content = work.float_once("tflite", precision, _float_file, swapped_tflite)
+        content = work.float_once(_FORM, precision, _float_file, swapped_tflite)
         provenance: dict[str, str] = {}
         if precision != "fp32":
             content, provenance = quantized(content, precision, work)
@@ -57,6 +59,10 @@ class TfliteConverter:
             ),
             provenance=provenance,
         )
+
+    def early(self, _frozen: FrozenGraph) -> tuple[str, Callable[[FrozenGraph], bytes]]:
+        """Return the float form's name and what makes it; see `ahead.Ahead`."""
+        return _FORM, _float_file
 
     def run(self, path: Path, inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Run a .tflite file in LiteRT."""
