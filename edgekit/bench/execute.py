@@ -13,16 +13,16 @@ import secrets
 import tempfile
 import time
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgekit.bench.checks import DONE
 from edgekit.bench.golden import stage
+from edgekit.bench.metering import Metering, metering
 from edgekit.bench.record import Header, from_events
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
-from edgekit.probes import power
 from edgekit.runners.cores import cores_of
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES
@@ -192,14 +192,23 @@ class _Bench:
 
     def _item(self, runner: Runner, item: Item) -> EdgeKitError | None:
         """Make one run and keep it, whole or broken off; return what went wrong on the way."""
+        try:
+            with metering(runner, self.plan.power) as power:
+                return self._run(runner, item, power)
+        except EdgeKitError as error:  # power was asked for, and nothing there can measure it
+            self._fail([item], error)
+            return error
+
+    def _run(self, runner: Runner, item: Item, power: Metering) -> EdgeKitError | None:
         header = self._header(runner, item)
         events: list[dict[str, Any]] = []
         trouble: EdgeKitError | None = None
         started = time.monotonic()
         try:
-            self._listen(runner, item, header.id, events)
+            self._listen(runner, item, header.id, events, power)
         except KeyboardInterrupt:
-            self._keep(item, from_events(events, header, broken="interrupted"))
+            run = from_events(events, header, broken="interrupted")
+            self._keep(item, run and replace(run, power=power.keep(events, "interrupted")))
             raise
         except EdgeKitError as error:
             trouble = error
@@ -207,12 +216,14 @@ class _Bench:
         run = from_events(events, header, broken=_reason(trouble))
         if run is None and trouble is None:
             trouble = DeviceError(item.device.address, "the device told of no invocation")
-        self._keep(item, run)
+        self._keep(item, run and replace(run, power=power.keep(events, _reason(trouble))))
         if trouble is not None and (run is None or run.ended not in DONE):
             self._fail([item], trouble)
         return trouble
 
-    def _listen(self, runner: Runner, item: Item, run_id: str, events: list[dict[str, Any]]) -> None:
+    def _listen(
+        self, runner: Runner, item: Item, run_id: str, events: list[dict[str, Any]], power: Metering
+    ) -> None:
         plan, work = self.plan, item.work
         job = Job(
             run_id=run_id,
@@ -221,7 +232,8 @@ class _Bench:
             warmup=plan.warmup,
             runs=plan.runs,
             max_s=plan.max_s,
-            passes=plan.passes,
+            passes=power.passes(plan.passes),
+            watch=power.job(plan.max_s),
             period_s=plan.period_s,
         )
         self._step(item.device, "run", item)
@@ -230,9 +242,11 @@ class _Bench:
             if item.provable and work.bundle is not None and work.artifact is not None:
                 golden = stage(work.bundle, work.artifact, Path(folder))
             done = 0
-            with closing(runner.run(job, work.path, work.ref.sha256, golden)) as stream:
+            run = closing(runner.run(job, work.path, work.ref.sha256, golden))
+            with power.listening(runner) as hear, run as stream:
                 for event in stream:
                     events.append(event)
+                    hear(event)
                     if event["e"] == "samples":
                         done += len(event["ns"])
                         self._step(item.device, "run", item, done=done)
@@ -247,7 +261,7 @@ class _Bench:
             facts=facts,
             item=item,
             plan=self.plan.asked(item),
-            power={"unavailable": power.unavailable(facts, target)},
+            power={},
             own_load1=own_load1(self._loads, time.monotonic()),
         )
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bench.power import raw_power, watch_job
-from edgekit.errors import DeviceUnfitError, EdgeKitError, UsageError
+from edgekit.errors import DeviceError, DeviceUnfitError, UsageError
 from edgekit.probes import Found, find
 from edgekit.probes.base import NOT_HERE
 from edgekit.probes.clock import Offset, ask_offset, between
 from edgekit.probes.meter import Listener, Meter, open_meter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from edgekit.probes import Watch
     from edgekit.runners.runner import Runner
@@ -73,18 +73,29 @@ class Metering:
         return watch_job(self.watch, max_s) if self.watch else None
 
     @contextlib.contextmanager
-    def listening(self, runner: Runner) -> Iterator[None]:
-        """Read a meter outside while the run goes on; the clocks are held together before and after."""
-        if self.meter is None or self.watch is None:
-            yield
+    def listening(self, runner: Runner) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+        """Read a meter outside while the power pass goes on; give what is to hear every event of the run.
+
+        The device's clock is asked for when the pass begins and when it is over.
+        """
+        meter, watch = self.meter, self.watch
+        if meter is None or watch is None:
+            yield lambda _event: None
             return
-        prepared = runner.prepare()
+        prepared, offsets = runner.prepare(), []
         clock = [prepared.python, "-I", prepared.program, "--clock"]
-        before = ask_offset(runner.transport, clock)
-        with Listener(self.meter, self.watch.period_s) as listener:
-            self._readings, self._clock = listener.readings, before
-            yield
-        self._clock = between(before, ask_offset(runner.transport, clock))
+        listener = Listener(meter, watch.period_s)
+        self._readings = listener.readings
+        with contextlib.ExitStack() as stack:
+
+            def hear(event: Mapping[str, Any]) -> None:
+                if event.get("pass") == "power" and not offsets:
+                    stack.enter_context(listener)
+                    offsets.append(ask_offset(runner.transport, clock))
+
+            yield hear
+        if offsets:
+            self._clock = between(offsets[0], ask_offset(runner.transport, clock))
 
     def keep(self, events: Sequence[Mapping[str, Any]], trouble: str = "") -> dict[str, Any]:
         """Return what the run keeps of power.
@@ -122,10 +133,10 @@ def _own(runner: Runner, wish: PowerWish) -> Metering:
     facts = runner.facts.to_json()
     try:
         found = find(runner.transport, facts, runner.target, sensor=wish.sensor)
-    except EdgeKitError as error:
+    except DeviceError as error:
         if wish.demanded:
             raise
-        return Metering(watch=None, reason=f"{NOT_HERE}: the device was not to be asked ({error.what})")
+        return Metering(watch=None, reason=f"{NOT_HERE}: asking the device failed ({error.what})")
     if isinstance(found, Found):
         return Metering(watch=found.watch)
     if wish.demanded:

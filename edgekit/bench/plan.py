@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, digest
 from edgekit.bench.golden import wants_channels_first
+from edgekit.bench.metering import PowerWish
 from edgekit.bench.run import ArtifactRef
 from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import UnknownNameError, UsageError
@@ -33,7 +34,8 @@ MAX_S = 30.0
 PRECISE_RUNS, PRECISE_MAX_S = 1_000_000, 300.0
 """The limits of a run that goes on until its percentiles are precise enough."""
 PASSES = ("memory", "latency")
-OPTIONAL_PASSES = ("power", "profile")
+OPTIONAL_PASSES = ("profile",)
+POWER = PowerWish()
 
 NULL = "null"
 """The runtime that computes nothing: it takes every format, and proves no output."""
@@ -107,6 +109,7 @@ class BenchPlan:
     Attributes:
         items: device by device, in the order given.
         skipped: what was left out, and why.
+        power: whether and how power is measured, in a pass of its own.
         runs: timed invocations at most, 1 or more.
         warmup: invocations before them, 0 or more.
         max_s: seconds that the timed loop may last, above 0.
@@ -119,6 +122,7 @@ class BenchPlan:
 
     items: tuple[Item, ...]
     skipped: tuple[Skipped, ...] = ()
+    power: PowerWish = POWER
     runs: int = RUNS
     warmup: int = WARMUP
     max_s: float = MAX_S
@@ -169,6 +173,7 @@ def make_plan(
     cores: Sequence[str] = ("",),
     max_s: float = MAX_S,
     passes: Sequence[str] = PASSES,
+    power: PowerWish = POWER,
     period_s: float = 0.0,
     precision: float | None = None,
 ) -> BenchPlan:
@@ -186,6 +191,7 @@ def make_plan(
         cores: as in Placement; several make a run each.
         max_s: seconds that the timed loop may last.
         passes: as in BenchPlan.
+        power: as in BenchPlan.
         period_s: as in BenchPlan.
         precision: as in BenchPlan.
 
@@ -215,6 +221,7 @@ def make_plan(
         warmup=warmup,
         max_s=max_s,
         passes=tuple(passes),
+        power=power,
         period_s=period_s,
         precision=precision,
     )

@@ -34,7 +34,7 @@ class Header:
         facts: what the device said of itself.
         item: what runs, where, and what shall execute it.
         plan: what was asked for.
-        power: {"unavailable": reason}.
+        power: what is known of it before the run; the rest comes after.
         own_load1: the load average that this bench itself left there, by its last runs.
     """
 

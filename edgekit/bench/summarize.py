@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.bench import stats
 from edgekit.bench.checks import doubts_of, labels_of, verdict_of
+from edgekit.bench.power import figures
 from edgekit.bench.summary import Estimate, Latency, Memory, Summary
 from edgekit.units import ns_to_ms
 
@@ -20,7 +21,7 @@ def summarize(run: Run) -> Summary:
         run_id=run.id,
         latency=_latency(run),
         memory=_memory(run.memory),
-        power=run.power,
+        power=figures(run.power),
         doubts=doubts,
         verdict=verdict_of(doubts),
         labels=labels_of(run),
