@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgekit.bench import stats
+from edgekit.bench.power import doubts_of_power, figures
 from edgekit.bench.summary import Doubt
 
 if TYPE_CHECKING:
@@ -204,6 +205,10 @@ def _threads(run: Run) -> Iterator[Doubt]:
         yield Doubt(code="threads", value=run.runtime.threads, limit=asked, hint=hint)
 
 
+def _power(run: Run) -> Iterator[Doubt]:
+    yield from doubts_of_power(figures(run.power))
+
+
 CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     _outputs,
     _broken_off,
@@ -217,6 +222,7 @@ CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     _outliers,
     _threads,
     _memory,
+    _power,
 )
 """Every check, in the order in which their doubts are shown."""
 

@@ -46,13 +46,31 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--max-s", type=float, default=30.0, metavar="S", help="limit of the timed loop (default 30)"
     )
+    _add_power(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
+
+
+def _add_power(parser: Any) -> None:
+    power = parser.add_mutually_exclusive_group()
+    power.add_argument(
+        "--power", dest="power", action="store_const", const="always", default="auto",
+        help="fail where power can't be measured (default: measured where a sensor is found)",
+    )  # fmt: skip
+    power.add_argument(
+        "--no-power", dest="power", action="store_const", const="never", help="do not measure power"
+    )
+    parser.add_argument("--sensor", default="", metavar="NAME", help="a part of the wanted sensor's name")
+    parser.add_argument(
+        "--meter", default="", metavar="ADDRESS",
+        help="measure with a meter outside: scpi+tcp://HOST:PORT, scpi+serial:///dev/ttyUSB0",
+    )  # fmt: skip
 
 
 def bench(args: Namespace) -> int:
     """Bench artifacts on devices."""
     from edgekit.bench.document import bench_json
     from edgekit.bench.execute import execute
+    from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import make_plan
     from edgekit.store import Store
 
@@ -64,6 +82,7 @@ def bench(args: Namespace) -> int:
         runtime=args.runtime,
         runs=args.runs,
         warmup=args.warmup,
+        power=PowerWish(mode=args.power, sensor=args.sensor, meter=args.meter),
         threads=args.threads,
         max_s=args.max_s,
     )

@@ -196,7 +196,10 @@ def power_text(power: Mapping[str, Any]) -> str:
         reason = clean(power.get("unavailable", "")) or "nobody said why"
         return reason if reason.startswith("not measurable") else f"not measurable here: {reason}"
     shown = (("mean_mw", units.mw_text, ""), ("energy_per_inference_uj", units.uj_text, " an inference"))
-    parts = [f"{_maybe_interval(power[key], text)}{tail}" for key, text, tail in shown if key in power]
+    parts = [f"{_maybe_interval(power[key], text)}{tail}" for key, text, tail in shown if power.get(key)]
+    cost = power.get("sampling_cost")
+    if cost:
+        parts.append(f"sampling costs {_maybe_interval(cost, _percent)}")
     source = clean(power.get("source", "")) or "unnamed sensor"
     return f"{', '.join(parts) or 'no figures'} ({source})"
 
@@ -271,6 +274,11 @@ def _parity(parity: ParityReading | None) -> tuple[str, str]:
     if parity.blind:
         more.append("blind: an answer that ignores its input would pass too")
     return f"{word}, {error}", ", ".join(more)
+
+
+def _percent(share: float) -> str:
+    """Return a small share, which may be less than nothing, as percent."""
+    return f"{share * 100:.1f} %"
 
 
 def _maybe_interval(value: object, text: Any) -> str:
