@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import signal
 import time
@@ -53,6 +54,7 @@ class Pass:
         run_id: what its lines have to call themselves.
         runs: how many samples it may tell at most.
         deadline_s: seconds after which it is given up.
+        on_poll: called between two looks at the spool; what it raises ends the pass.
     """
 
     transport: Transport
@@ -61,6 +63,7 @@ class Pass:
     run_id: str
     runs: int
     deadline_s: float
+    on_poll: Callable[[], None] = lambda: None
     _offset: int = 0
     _rest: bytes = b""
     _told: int = 0
@@ -96,12 +99,24 @@ class Pass:
                     yield from self._unless_alive()
                 if not self._over and not (data and self._rest):
                     self._check_deadline()
+                    self._keep_trying(self.on_poll)
                     time.sleep(pause)
                     pause = min(pause * _POLL_GROWTH, _LAST_POLL_S)
             self._wait_gone()
+        except KeyboardInterrupt:
+            yield from self._ended_by_us()
+            raise
         finally:
             if not self._gone:
                 self._kill()
+
+    def _ended_by_us(self) -> Iterator[dict[str, Any]]:
+        """Kill the pass and yield what it told meanwhile, as far as the link allows."""
+        self._kill()
+        self._gone = True
+        with contextlib.suppress(DeviceError, ProtocolError):
+            while data := self._read():
+                yield from self._events_of(data)
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str]) -> None:
         """Start the pass once, even if the link is lost while that is done."""

@@ -16,7 +16,7 @@ from edgekit.runners.cores import cores_of
 from edgekit.runners.depot import Depot
 from edgekit.runners.facts import Facts, inspect
 from edgekit.runners.follow import Pass
-from edgekit.runners.lease import Lease
+from edgekit.runners.lease import LEASE_S, Lease
 from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
 from edgekit.runners.provision import Prepared, prepare
 from edgekit.runners.state import recover
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Runner", "parse_line"]
 
 _PREPARE_LEASE_S = 1800.0
-_LEASE_MARGIN_S = 120.0
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
 # One line of standard input for each of the files that are named.
 _WRITE = r"""
@@ -191,7 +190,7 @@ class Runner:
             ProtocolError: what it told can't be read.
         """
         prepared = self.prepare()
-        self._lease.take(len(job.passes) * job.deadline_s + _LEASE_MARGIN_S)
+        self._lease.take(LEASE_S)
         files = [(artifact, sha256), *([(golden, None)] if golden is not None else [])]
         remotes = self.depot.put_all(files)
         folder = f"{self.transport.root()}/runs/{job.run_id}"
@@ -239,6 +238,7 @@ class Runner:
             run_id=job.run_id,
             runs=job.runs,
             deadline_s=job.deadline_s,
+            on_poll=self._lease.keep,
         )
         argv = [prepared.python, "-I", prepared.program, f"{path}.json", name]
         return one.follow(argv, dict(self.runtime.env))

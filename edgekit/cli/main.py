@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
 from edgekit._version import __version__
-from edgekit.cli import bench, convert, devices, doctor, lists, report, runs, verify
+from edgekit.cli import bench, convert, devices, doctor, explain, lists, report, runs, verify
 from edgekit.cli.output import INTERRUPTED, print_error
 from edgekit.cli.parser import LineParser
 from edgekit.errors import EdgeKitError
 from edgekit.source.lean import own_process
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 _DESCRIPTION = """\
 From a compact network to a defended number on your own devices:
@@ -24,7 +29,7 @@ def build_parser() -> LineParser:
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=LineParser
     )
-    for module in (lists, convert, verify, devices, doctor, bench, report, runs):
+    for module in (lists, convert, verify, devices, doctor, bench, explain, report, runs):
         module.add_commands(commands)
     return parser
 
@@ -33,6 +38,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 130 ctrl-C."""
     if argv is None:
         own_process()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
     arguments = sys.argv[1:] if argv is None else argv
     as_json = "--json" in arguments
     try:
@@ -53,6 +61,12 @@ def main(argv: list[str] | None = None) -> int:
         what = f"internal error: {type(error).__name__}: {error}"
         print_error(EdgeKitError(what, hint="run again with EDGEKIT_DEBUG=1 and report it"), as_json=as_json)
         return 1
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    """End as ctrl-C does, so that what is finished is kept and no device stays as it was left."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

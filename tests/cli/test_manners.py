@@ -1,8 +1,11 @@
 """The command line's manners: one line for a mistake, the nearest word, the exit code, JSON when asked."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -153,3 +156,40 @@ def test_doctor_says_what_is_there_and_how_to_get_the_rest(capsys):
     assert any(c["what"] == "adb" for c in checks)
     for check in checks:
         assert check["detail"], check
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda n: n.name)
+def test_a_bench_that_is_ended_gives_its_device_back_and_keeps_its_samples(tmp_path, number):
+    (tmp_path / "net.tflite").write_bytes(b"whatever: the null runtime reads none of it")
+    argv = ["bench", "net.tflite", "--runtime", "null", "--device", "local://", "--runs", "1000000000"]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "edgekit.cli.main",
+            *argv,
+            "--max-s",
+            "300",
+            "--json",
+            "--store",
+            "runs.sqlite",
+        ],
+        cwd=tmp_path,
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGHUP, signal.SIGINT)],  # noqa: PLW1509
+    )
+    root = tmp_path / "cache" / "edgekit" / "device"
+    deadline = time.monotonic() + 60
+    while not any(b'"samples"' in path.read_bytes() for path in root.glob("runs/*/latency.jsonl")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert (root / "lease" / "holder").exists()
+    process.send_signal(number)
+    told = json.loads(process.communicate(timeout=60)[0])
+    assert process.returncode == 130
+    assert told["interrupted"]
+    assert told["runs"][0]["latency"]["count"] > 0
+    assert not (root / "lease").exists()

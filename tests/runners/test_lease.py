@@ -45,7 +45,17 @@ def test_giving_back_what_is_not_held_leaves_the_holder_alone(local):
     assert holder(local).exists()
 
 
-@pytest.mark.parametrize("content", [None, "", "nonsense", "1 1 somebody old@host", "-5 x"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "nonsense",
+        "1 1 somebody - old@host",
+        "99999999 1 somebody an-earlier-start old@host",
+        "-5 x",
+    ],
+)
 def test_a_stale_one_is_taken_over(local, content):
     holder(local).parent.mkdir(parents=True)
     if content is not None:
@@ -56,7 +66,7 @@ def test_a_stale_one_is_taken_over(local, content):
 
 def test_of_many_who_reach_for_a_stale_one_a_single_one_gets_it(local):
     holder(local).parent.mkdir(parents=True)
-    holder(local).write_text("1 1 token old@host\n")
+    holder(local).write_text("1 1 token - old@host\n")
     got = []
 
     def reach():
@@ -74,6 +84,38 @@ def test_of_many_who_reach_for_a_stale_one_a_single_one_gets_it(local):
     for thread in threads:
         thread.join()
     assert len(got) == 1
+
+
+def test_a_takeover_that_died_does_not_hold_it_up_for_ever(local):
+    holder(local).parent.mkdir(parents=True)
+    died = Path(local.root()) / "lease.take"
+    died.mkdir()
+    (died / "since").write_text("-100\n")
+    with pytest.raises(DeviceBusyError, match="somebody who takes it over"):
+        Lease(local).take(60)
+    Lease(local).take(60)
+    assert not died.exists()
+
+
+def test_it_is_renewed_when_that_is_due_and_not_before(local, monkeypatch):
+    lease = Lease(local)
+    lease.take(5)
+    before = holder(local).read_text()
+    lease.keep()
+    assert holder(local).read_text() == before
+    monkeypatch.setattr("edgekit.runners.lease._RENEW_S", -1.0)
+    lease.keep()
+    assert int(holder(local).read_text().split()[0]) > int(before.split()[0]) + 60
+
+
+def test_who_lost_it_is_told_at_the_next_renewal(local, monkeypatch):
+    first, second = Lease(local), Lease(local)
+    first.take(60)
+    holder(local).write_text("1 " + holder(local).read_text().split(" ", 1)[1])  # it ran out
+    second.take(60)
+    monkeypatch.setattr("edgekit.runners.lease._RENEW_S", -1.0)
+    with pytest.raises(DeviceBusyError, match="has been benching there"):
+        first.keep()
 
 
 def test_a_holder_with_an_odd_name_does_not_break_it(local, monkeypatch):
