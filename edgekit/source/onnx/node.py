@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from edgekit.errors import ConversionError
 from edgekit.source.axes import Value
+from edgekit.source.node import Operation, entering
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import numpy as np
 
     Array = np.ndarray[Any, Any]
     Operand = Value | Array
@@ -19,71 +19,31 @@ if TYPE_CHECKING:
 
 OPERATIONS: dict[str, Handler] = {}
 """What makes TensorFlow's operations of a node, by ONNX's name of the operation."""
-
-
-def operation(*names: str) -> Callable[[Handler], Handler]:
-    """Enter a function into the table."""
-
-    def enter(handler: Handler) -> Handler:
-        for name in names:
-            OPERATIONS[name] = handler
-        return handler
-
-    return enter
+operation = entering(OPERATIONS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A node with its operands.
+class Node(Operation):
+    """A node with its operands: a Value where data flows.
 
     Attributes:
-        op: ONNX's name of the operation.
-        name: the node's, or its first output's where it has none.
-        operands: a Value where data flows, an array where all is known, None where nothing is given.
         attributes: by name.
-        outputs: how many results it has.
         opset: the version of ONNX's operations.
-        source: the network's name, for messages.
     """
 
-    op: str
-    name: str
-    operands: tuple[Operand | None, ...]
+    again: ClassVar[str] = "export"
+
     attributes: dict[str, Any]
-    outputs: int
     opset: int
-    source: str
-
-    def refusal(self, reason: str, hint: str = "") -> ConversionError:
-        """Return the error that names this node."""
-        return ConversionError(
-            f"{self.source}: {self.op} {self.name!r} {reason}",
-            hint=hint or "write it otherwise and export the network again",
-        )
-
-    def has(self, index: int) -> bool:
-        """Tell whether an operand is given."""
-        return index < len(self.operands) and self.operands[index] is not None
 
     def value(self, index: int = 0) -> Value:
         """Return an operand as a Value, whatever it is."""
         import tensorflow as tf
 
-        operand = self.operands[index] if index < len(self.operands) else None
+        operand = self.given(index)
         if isinstance(operand, Value):
             return operand
-        if operand is None:
-            raise self.refusal(f"lacks its input {index}")
         return Value(tensor=tf.constant(operand), order=tuple(range(operand.ndim)))
-
-    def fixed(self, index: int, what: str) -> Array:
-        """Return an operand that has to be constant."""
-        operand = self.operands[index] if index < len(self.operands) else None
-        if not isinstance(operand, np.ndarray):
-            raise self.refusal(
-                f"is given {what} that the network computes" if self.has(index) else f"lacks {what}"
-            )
-        return operand
 
     def setting(self, index: int, key: str, what: str) -> list[int] | None:
         """Return integers that older versions keep in an attribute and newer ones in an operand."""
