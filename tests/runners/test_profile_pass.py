@@ -97,6 +97,20 @@ def test_an_older_litert_is_not_tried():
         profile.litert_ops({}, older, None, 3, profile.Cores())
 
 
+def test_operators_are_told_apart_by_their_place():
+    once = [("XNNPACK", "Convert", 0), ("built-in", "LRN", 2), ("XNNPACK", "Convert", 0)]
+    events = [(*op, 10 * run + place) for run in range(2) for place, op in enumerate(once)]
+    told = profile.by_place(events, 2)
+    assert [(op["kind"], op["ns"]) for op in told] == [
+        ("Convert", [0, 10]),
+        ("LRN", [1, 11]),
+        ("Convert", [2, 12]),
+    ]
+    for wrong in (events[:-1], [*events[:-1], ("built-in", "LRN", 2, 9)], []):
+        with pytest.raises(litert_profiler.Unavailable, match="not alike"):
+            profile.by_place(wrong, 2)
+
+
 def test_a_trace_keeps_the_last_runs_of_each_node():
     node = {"node_index": "3", "op_name": "Conv", "provider": "P", "input_type_shape": [{"float": [1]}],
             "output_type_shape": ""}  # fmt: skip

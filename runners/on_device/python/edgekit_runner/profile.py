@@ -75,12 +75,17 @@ def litert_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Co
     timed(net.invoke, WARMUP_RUNS, int(job["max_s"] * 1e9), noted)
     net.begin()
     profiled = watched(net.invoke, runs, job, seen)
-    found: dict[Any, dict[str, Any]] = {}
-    for where, kind, index, ns in net.events():
-        op = found.setdefault((where, kind, index), {"name": "", "ns": []})
-        op.update(where=where, kind=kind, index=index)
-        op["ns"].append(ns)
-    return list(found.values()), profiled
+    return by_place(net.events(), runs), profiled
+
+
+def by_place(events: list[Any], runs: int) -> list[dict[str, Any]]:
+    """Return the operators of alike invocations; a delegate's numbers begin anew in each of its partitions."""
+    size = len(events) // max(1, runs)
+    ops = [{"where": where, "kind": kind, "index": index} for where, kind, index, _ in events[:size]]
+    alike = all(event[:3] == tuple(ops[i % size].values()) for i, event in enumerate(events))
+    if not size or len(events) != size * runs or not alike:
+        raise Unavailable("the profiler's invocations are not alike")
+    return [dict(op, name="", ns=[event[3] for event in events[i::size]]) for i, op in enumerate(ops)]
 
 
 def onnxruntime_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Cores) -> Any:
