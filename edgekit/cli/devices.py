@@ -1,10 +1,10 @@
-"""`edgekit devices probe D`: what a device is, before anything is pushed."""
+"""`edgekit devices`: what a device is, before anything is pushed; and what was left there, given back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekit.cli.output import out, print_json
+from edgekit.cli.output import out, print_json, say
 from edgekit.cli.parser import add_command, add_group
 
 if TYPE_CHECKING:
@@ -18,6 +18,17 @@ def add_commands(commands: Any) -> None:
         devices, "probe", "what a device is and what can run there; pushes nothing", devices_probe
     )
     probe.add_argument("device", metavar="D", help="local://, ssh://[user@]host[:port] or adb://serial")
+    restore = add_command(
+        devices,
+        "restore",
+        "restore the state that a bench changed and could not give back",
+        devices_restore,
+    )
+    restore.add_argument("device", metavar="D", help="local://, ssh://[user@]host[:port] or adb://serial")
+    restore.add_argument("--force", action="store_true", help="at once, even if its bench may still run")
+    restore.add_argument(
+        "--forget", action="store_true", help="restore nothing, and forget what was written down there"
+    )
     clean = add_command(devices, "clean", "remove all that EdgeKit left on a device", devices_clean)
     clean.add_argument("device", metavar="D", help="local://, ssh://[user@]host[:port] or adb://serial")
 
@@ -40,14 +51,38 @@ def devices_probe(args: Namespace) -> int:
     return 0
 
 
+def devices_restore(args: Namespace) -> int:
+    """Restore what a bench left changed on a device."""
+    from edgekit.runners.state import forget, recover
+    from edgekit.runners.transport import open_transport
+    from edgekit.targets import Device
+
+    with open_transport(Device.parse(args.device)) as transport:
+        if args.forget:
+            forget(transport)
+        told = () if args.forget else recover(transport, force=args.force, on_wait=say)
+    if args.json:
+        values = [{"what": line.what, "state": line.word, "value": line.now or line.value} for line in told]
+        print_json({"device": args.device, "values": values, "forgotten": args.forget})
+        return 0
+    for line in told:
+        done = f"restored to {line.value}" if line.word == "restored" else f"left at {line.now}, set since"
+        out().print(f"{line.what}: {done}", markup=False)
+    if not told:
+        out().print(f"{args.device}: " + ("forgotten" if args.forget else "nothing to restore"), markup=False)
+    return 0
+
+
 def devices_clean(args: Namespace) -> int:
-    """Remove EdgeKit's folder from a device."""
+    """Remove EdgeKit's folder from a device, once its state is what it was."""
     from edgekit.runners.depot import Depot
+    from edgekit.runners.state import recover
     from edgekit.runners.transport import open_transport
     from edgekit.targets import Device
 
     with open_transport(Device.parse(args.device)) as transport:
         root = transport.root()
+        recover(transport, on_wait=say)
         Depot(transport).clean()
     if args.json:
         print_json({"device": args.device, "removed": root})

@@ -16,7 +16,7 @@ where it still has the value that was set: the rest the boot has set already.
 from edgekit.runners.state.change import Change, fixed_performance, screen
 from edgekit.runners.state.clocks import Policy, frequency, governor, parse_khz, policies
 from edgekit.runners.state.guard import Guard, changed, check
-from edgekit.runners.state.recover import recover
+from edgekit.runners.state.recover import forget, recover
 
 __all__ = [
     "Change",
@@ -25,6 +25,7 @@ __all__ = [
     "changed",
     "check",
     "fixed_performance",
+    "forget",
     "frequency",
     "governor",
     "parse_khz",
