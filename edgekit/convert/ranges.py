@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.artifact import checked
-from edgekit.errors import UsageError
+from edgekit.convert.beside import read_beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,21 +158,14 @@ class CalibrationRecord:
         Raises:
             UsageError: it has none, or one that can't be read.
         """
-        path = bundle / RECORD
-        if not path.is_file():
-            raise UsageError(
-                f"{bundle} has no calibration record", hint="convert an int8 recipe with --calibrate DATA"
-            )
-        try:
-            data = json.loads(path.read_bytes())
-            data["ranges"] = {n: (float(r["low"]), float(r["high"])) for n, r in data["ranges"].items()}
-            data["flat"] = tuple(data["flat"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f"{path} can't be read as a calibration record ({error})", hint="convert again"
-            ) from error
-        if data.get("schema") != SCHEMA:
-            raise UsageError(
-                f"{path} has schema {data.get('schema')!r}, this EdgeKit reads {SCHEMA}", hint="convert again"
-            )
-        return cls(**checked(cls, data, RECORD))
+        return read_beside(
+            bundle / RECORD,
+            "calibration record",
+            SCHEMA,
+            lambda data: cls(**checked(cls, _typed(data), RECORD)),
+        )
+
+
+def _typed(data: dict[str, Any]) -> dict[str, Any]:
+    ranges = {name: (float(r["low"]), float(r["high"])) for name, r in data["ranges"].items()}
+    return {**data, "ranges": ranges, "flat": tuple(data["flat"])}

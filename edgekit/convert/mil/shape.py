@@ -117,16 +117,13 @@ def _depth_to_space(given: Given) -> Array:
     """Channels are (block row, block column, depth), as TensorFlow's."""
     x, block = given["x"], given.integer("block_size")
     n, c, h, w = x.shape
-    parts = x.reshape(n, block, block, c // block**2, h, w).transpose(0, 3, 4, 1, 5, 2)
-    return parts.reshape(n, c // block**2, h * block, w * block)
+    return _apart(np.moveaxis(x.reshape(n, block, block, c // block**2, h, w), 3, 1))
 
 
 @evaluates("space_to_depth", exact=True)
 def _space_to_depth(given: Given) -> Array:
-    x, block = given["x"], given.integer("block_size")
-    n, c, h, w = x.shape
-    parts = x.reshape(n, c, h // block, block, w // block, block).transpose(0, 3, 5, 1, 2, 4)
-    return parts.reshape(n, c * block**2, h // block, w // block)
+    blocks = np.moveaxis(_blocks(given["x"], given.integer("block_size")), 1, 3)
+    return blocks.reshape(blocks.shape[0], -1, *blocks.shape[4:])
 
 
 @evaluates("pixel_shuffle", exact=True)
@@ -134,16 +131,25 @@ def _pixel_shuffle(given: Given) -> Array:
     """Channels are (depth, block row, block column), as PyTorch's."""
     x, block = given["x"], given.integer("upscale_factor")
     n, c, h, w = x.shape
-    parts = x.reshape(n, c // block**2, block, block, h, w).transpose(0, 1, 4, 2, 5, 3)
-    return parts.reshape(n, c // block**2, h * block, w * block)
+    return _apart(x.reshape(n, c // block**2, block, block, h, w))
 
 
 @evaluates("pixel_unshuffle", exact=True)
 def _pixel_unshuffle(given: Given) -> Array:
-    x, block = given["x"], given.integer("downscale_factor")
+    blocks = _blocks(given["x"], given.integer("downscale_factor"))
+    return blocks.reshape(blocks.shape[0], -1, *blocks.shape[4:])
+
+
+def _apart(blocks: Array) -> Array:
+    """Lay blocks out in space: N x depth x block row x block column x rows x columns."""
+    n, depth, block, _, rows, columns = blocks.shape
+    return blocks.transpose(0, 1, 4, 2, 5, 3).reshape(n, depth, rows * block, columns * block)
+
+
+def _blocks(x: Array, block: int) -> Array:
+    """Return N x C x H x W as `_apart` takes it."""
     n, c, h, w = x.shape
-    parts = x.reshape(n, c, h // block, block, w // block, block).transpose(0, 1, 3, 5, 2, 4)
-    return parts.reshape(n, c * block**2, h // block, w // block)
+    return x.reshape(n, c, h // block, block, w // block, block).transpose(0, 1, 3, 5, 2, 4)
 
 
 @evaluates("space_to_batch", exact=True)

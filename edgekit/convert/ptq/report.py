@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.artifact import checked
+from edgekit.convert.beside import read_beside
 from edgekit.convert.ptq.layers import Layer
 from edgekit.convert.ptq.score import Score
-from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,24 +186,12 @@ class QuantizationReport:
         Raises:
             UsageError: it has none, or one that can't be read.
         """
-        path = bundle / REPORT
-        if not path.is_file():
-            raise UsageError(
-                f"{bundle} has no quantization report", hint="convert an int8 recipe with --calibrate DATA"
-            )
-        try:
-            data = json.loads(path.read_bytes())
-            if data.get("schema") == SCHEMA:
-                data = _typed(checked(cls, data, REPORT))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f"{path} can't be read as a quantization report ({error})", hint="convert again"
-            ) from error
-        if data.get("schema") != SCHEMA:
-            raise UsageError(
-                f"{path} has schema {data.get('schema')!r}, this EdgeKit reads {SCHEMA}", hint="convert again"
-            )
-        return cls(**data)
+        return read_beside(
+            bundle / REPORT,
+            "quantization report",
+            SCHEMA,
+            lambda data: cls(**_typed(checked(cls, data, REPORT))),
+        )
 
 
 _CUT_OFF_DB = 100.0
