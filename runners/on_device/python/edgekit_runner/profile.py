@@ -81,11 +81,13 @@ def litert_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Co
 def by_place(events: list[Any], runs: int) -> list[dict[str, Any]]:
     """Return the operators of alike invocations; a delegate's numbers begin anew in each of its partitions."""
     size = len(events) // max(1, runs)
-    ops = [{"where": where, "kind": kind, "index": index} for where, kind, index, _ in events[:size]]
-    alike = all(event[:3] == tuple(ops[i % size].values()) for i, event in enumerate(events))
-    if not size or len(events) != size * runs or not alike:
+    once = [event[:3] for event in events[:size]]
+    if not size or [event[:3] for event in events] != once * runs:
         raise Unavailable("the profiler's invocations are not alike")
-    return [dict(op, name="", ns=[event[3] for event in events[i::size]]) for i, op in enumerate(ops)]
+    return [
+        {"where": where, "kind": kind, "index": index, "name": "", "ns": [e[3] for e in events[place::size]]}
+        for place, (where, kind, index) in enumerate(once)
+    ]
 
 
 def onnxruntime_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Cores) -> Any:
