@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.coreml_program import apply, write
-from edgekit.convert.matching import Print, ranges_for
+from edgekit.convert.matching import ranges_of, summed_up
 from edgekit.convert.ranges import grid
 
 if TYPE_CHECKING:
@@ -76,26 +77,15 @@ def _grids(package: Path, work: Work) -> tuple[dict[str, Grid], tuple[str, ...]]
     from edgekit.convert.mil.evaluate import load
 
     program = load(package)
-    prints = work.recorded.prints
-    samples = () if prints is None else prints.inputs
-    ranges, lacking = ranges_for(
-        work.recorded, _prints(program, samples), lambda names: _extremes(program, names, work.samples)
+    ranges, lacking = ranges_of(
+        work.recorded, work.samples, partial(_rows, program), partial(_extremes, program)
     )
     return {name: grid(*pair) for name, pair in ranges.items()}, lacking
 
 
-def _prints(program: Program, samples: Any) -> dict[str, Print]:
-    """Evaluate the first inputs and return what each float tensor held."""
-    import numpy as np
-
-    rows = [
-        {n: (v.size, v.min(), v.max(), v.mean()) for n, v in program.steps({program.inputs[0].name: x[None]})}
-        for x in samples
-    ]
-    return {
-        name: Print(size=rows[0][name][0], values=np.array([row[name][1:] for row in rows]))
-        for name in rows[0]
-    }
+def _rows(program: Program, samples: Any) -> Iterator[dict[str, tuple[int, float, float, float]]]:
+    for x in samples:
+        yield {name: summed_up(value) for name, value in _values(program, x)}
 
 
 def _extremes(
@@ -103,8 +93,11 @@ def _extremes(
 ) -> Iterator[Mapping[str, tuple[float, float]]]:
     wanted = set(names)
     for x in samples:
-        values = program.steps({program.inputs[0].name: x[None]})
-        yield {name: (float(v.min()), float(v.max())) for name, v in values if name in wanted}
+        yield {n: (float(v.min()), float(v.max())) for n, v in _values(program, x) if n in wanted}
+
+
+def _values(program: Program, sample: Any) -> Iterator[tuple[str, Any]]:
+    return program.steps({program.inputs[0].name: sample[None]})
 
 
 def _tensors(block: Any) -> list[Any]:

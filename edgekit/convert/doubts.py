@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgekit.convert.golden import FROM_DATA
 from edgekit.convert.identity import has_record, has_report
@@ -11,12 +11,15 @@ from edgekit.convert.ptq.score import loses_answers
 from edgekit.convert.ranges import CalibrationRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from edgekit.artifact import Artifact
     from edgekit.bundle import Bundle
     from edgekit.convert.base import Work
     from edgekit.convert.calibrate import CalibrationData
+
+Kind = TypeVar("Kind")
 
 _FLOATS = ("fp32", "fp16")
 _TUNED = ("int8", "w8u8", "w8a8")
@@ -35,10 +38,7 @@ def record_of(
     """
     if work is not None and work.record is not None:
         return work.record
-    if before is None or calibration is None or not has_record(before):
-        return None
-    found = CalibrationRecord.load(before.root)
-    return found if found.sha256 == calibration.sha256 else None
+    return _kept(before, calibration, has_record, CalibrationRecord.load, lambda record: record.sha256)
 
 
 def report_of(
@@ -47,10 +47,22 @@ def report_of(
     """Return the quantization report likewise; None where a bundle of an older EdgeKit has none."""
     if work is not None and work.report is not None:
         return work.report
-    if before is None or calibration is None or not has_report(before):
+    return _kept(
+        before, calibration, has_report, QuantizationReport.load, lambda report: report.calibration_sha256
+    )
+
+
+def _kept(
+    before: Bundle | None,
+    calibration: CalibrationData | None,
+    has: Callable[[Bundle], bool | None],
+    load: Callable[[Path], Kind],
+    data_of: Callable[[Kind], str],
+) -> Kind | None:
+    if before is None or calibration is None or not has(before):
         return None
-    found = QuantizationReport.load(before.root)
-    return found if found.calibration_sha256 == calibration.sha256 else None
+    found = load(before.root)
+    return found if data_of(found) == calibration.sha256 else None
 
 
 def lost_answers(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.convert.methods import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy as np
 
@@ -34,6 +34,43 @@ class Print:
 
     size: int
     values: np.ndarray[Any, Any]
+
+
+def prints_of(rows: Sequence[Mapping[str, tuple[int, float, float, float]]]) -> dict[str, Print]:
+    """Return tensors' prints.
+
+    Args:
+        rows: (elements, smallest, largest, mean) by name, one row an input.
+    """
+    import numpy as np
+
+    return {
+        name: Print(size=size, values=np.array([row[name][1:] for row in rows]))
+        for name, (size, *_) in rows[0].items()
+    }
+
+
+def summed_up(value: np.ndarray[Any, Any]) -> tuple[int, float, float, float]:
+    """Return a tensor's elements, its smallest, largest and mean value."""
+    return value.size, value.min(), value.max(), value.mean()
+
+
+def ranges_of(
+    record: CalibrationRecord,
+    samples: np.ndarray[Any, Any],
+    rows: Callable[[Any], Iterable[Mapping[str, tuple[int, float, float, float]]]],
+    extremes: Callable[[list[str], np.ndarray[Any, Any]], Iterable[Mapping[str, tuple[float, float]]]],
+) -> tuple[dict[str, tuple[float, float]], tuple[str, ...]]:
+    """Return the range of each tensor of a format's float form; see `ranges_for`.
+
+    Args:
+        record: of the float graph.
+        samples: the calibration inputs.
+        rows: runs the form on inputs, and gives what `prints_of` takes.
+        extremes: runs it on inputs, and gives (low, high) of the named tensors for each.
+    """
+    first = () if record.prints is None else record.prints.inputs
+    return ranges_for(record, prints_of(list(rows(first))), lambda names: extremes(names, samples))
 
 
 def matched(prints: Prints, tensors: Mapping[str, Print]) -> dict[str, str]:

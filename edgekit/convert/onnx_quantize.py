@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.matching import Print, ranges_for
+from edgekit.convert.matching import ranges_of
 from edgekit.convert.onnx_tools import observe, tidy_names
 from edgekit.convert.onnx_weights import stored_weights, weight_grids
 from edgekit.convert.ranges import grid
@@ -91,23 +92,10 @@ def _ready(proto: Any) -> Any:
 
 
 def _grids(ready: Any, work: Work) -> tuple[dict[str, Grid], tuple[str, ...]]:
-    prints = work.recorded.prints
-    samples = () if prints is None else prints.inputs
-    ranges, lacking = ranges_for(
-        work.recorded, _prints(ready, samples), lambda names: _extremes(ready, names, work.samples)
+    ranges, lacking = ranges_of(
+        work.recorded, work.samples, partial(observe, ready), partial(_extremes, ready)
     )
     return {name: grid(*pair) for name, pair in ranges.items()}, lacking
-
-
-def _prints(ready: Any, samples: Any) -> dict[str, Print]:
-    """Run the first inputs and return what each float tensor held."""
-    import numpy as np
-
-    rows = list(observe(ready, samples))
-    return {
-        name: Print(size=size, values=np.array([row[name][1:] for row in rows]))
-        for name, (size, *_) in rows[0].items()
-    }
 
 
 def _extremes(ready: Any, names: list[str], samples: Any) -> Iterator[dict[str, tuple[float, float]]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.matching import Print, ranges_for
+from edgekit.convert.matching import ranges_of, summed_up
 from edgekit.convert.ranges import grid
 from edgekit.convert.tflite_buffers import apart
 from edgekit.convert.tflite_run import flowing, open_interpreter
@@ -94,27 +95,12 @@ def _quantize(content: bytes, recipe: Any, ranges: Ranges | None) -> bytes:
 
 
 def _ranges(content: bytes, work: Work) -> tuple[dict[str, tuple[float, float]], tuple[str, ...]]:
-    prints = work.recorded.prints
-    samples = () if prints is None else prints.inputs
-    return ranges_for(
-        work.recorded,
-        _prints(content, samples),
-        lambda names: _extremes(content, names, work.samples),
-    )
+    return ranges_of(work.recorded, work.samples, partial(_rows, content), partial(_extremes, content))
 
 
-def _prints(content: bytes, samples: Any) -> dict[str, Print]:
-    """Run the first inputs and return what each float tensor held."""
-    import numpy as np
-
-    rows = [
-        {name: (value.size, value.min(), value.max(), value.mean()) for name, value in held.items()}
-        for held in _values(content, samples, flowing(content))
-    ]
-    return {
-        name: Print(size=rows[0][name][0], values=np.array([row[name][1:] for row in rows]))
-        for name in rows[0]
-    }
+def _rows(content: bytes, samples: Any) -> Iterator[dict[str, tuple[int, float, float, float]]]:
+    for held in _values(content, samples, flowing(content)):
+        yield {name: summed_up(value) for name, value in held.items()}
 
 
 def _extremes(content: bytes, names: list[str], samples: Any) -> Iterator[dict[str, tuple[float, float]]]:
