@@ -9,6 +9,7 @@ A target file reads (its name is the target's):
     transports = ["ssh", "local"]       # local, for EdgeKit running on the board itself
     runtimes = ["litert", "onnxruntime"]    # the formats that it takes follow from them
     memory_mib = [1024, 2048, 4096, 8192, 16384]
+    supply_w = 27                       # what the supply that its maker asks for gives at most, in W
     sources = ["https://..."]           # where these facts were read
     note = ""                           # what a user has to know, and what is unconfirmed
 

@@ -75,6 +75,7 @@ class Target:
         transports: how it can be reached, the usual way first.
         runtimes: what executes artifacts there.
         memory_mib: the sizes that it is sold with, in MiB.
+        supply_w: what the supply that its maker asks for gives at most, in W; None where it is not known.
         match: fact -> regular expression; empty for a generic target.
         cores: its clusters, the biggest cores first.
         sensors: what can be sampled there.
@@ -90,6 +91,7 @@ class Target:
     transports: tuple[str, ...]
     runtimes: tuple[str, ...]
     memory_mib: tuple[int, ...] = ()
+    supply_w: int | None = None
     match: Mapping[str, str] = field(default_factory=dict, hash=False)
     cores: tuple[Cluster, ...] = ()
     sensors: tuple[Sensor, ...] = ()
@@ -149,6 +151,7 @@ class Target:
             transports=table.texts("transports", SCHEMES, needed=True),
             runtimes=table.texts("runtimes", FORMATS_OF, needed=True),
             memory_mib=table.counts("memory_mib"),
+            supply_w=table.count_or_none("supply_w"),
             match=table.patterns("match", FACTS),
             cores=tuple(_cluster(inner) for inner in table.tables("cores", _keys(Cluster))),
             sensors=tuple(_sensor(inner) for inner in table.tables("sensors", _keys(Sensor))),

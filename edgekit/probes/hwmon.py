@@ -56,7 +56,7 @@ class Hwmon:
     def find(self, told: Told, target: Target | None) -> list[Watch | Refusal]:
         """Return every channel that tells power or energy."""
         folders = [path.rpartition("/")[0] for path in told.match("/sys/class/hwmon/hwmon*/name")]
-        supply_w = getattr(target, "supply_w", None)
+        supply_w = target.supply_w if target else None
         found: list[Watch | Refusal] = [
             watch
             for folder in folders

@@ -47,7 +47,7 @@ class Iio:
 
     def find(self, told: Told, target: Target | None) -> list[Watch | Refusal]:
         """Return every power channel."""
-        supply_w = getattr(target, "supply_w", None)
+        supply_w = target.supply_w if target else None
         found: list[Watch | Refusal] = []
         for path in told.match(f"{_BASE}*/in_power*"):
             if re.search(r"/in_power\d*_(raw|input)\Z", path) and told.number(path) is not None:

@@ -44,7 +44,7 @@ class Jetson:
         """Return the whole input's rail, or the sum of all rails; and every rail by itself."""
         pattern = "/sys/bus/i2c/drivers/ina3221x/*/iio:device*/in_power*_input"
         rails = {_rail(told, p): p for p in told.match(pattern) if told.number(p) is not None}
-        supply_w = getattr(target, "supply_w", None)
+        supply_w = target.supply_w if target else None
         found: list[Watch | Refusal] = [_watch(told, {rail: path}, supply_w) for rail, path in rails.items()]
         if len(rails) > 1 and not any(covers(rail) == "board" for rail in rails):
             found.insert(0, _watch(told, rails, supply_w))

@@ -56,6 +56,6 @@ class Pmic:
             terms=tuple(Term(factors=(f"{rail}_A", f"{rail}_V"), scale=1.0) for rail in rails),
             error=SensorError(gain=0.05, origin="5 % taken: its maker tells no error"),
             interval_s=_INTERVAL_S,
-            limit_w=limit_w(0.0, getattr(target, "supply_w", None)),
+            limit_w=limit_w(0.0, target.supply_w if target else None),
         )
         return [watch]

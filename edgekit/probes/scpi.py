@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 ANSWER_S, QUIET_S, DRAIN_S = 2.0, 0.05, 1.0
 ANSWER_BYTES = 4096
+NO_NUMBER = 9.9e37
+"""SCPI-99, 7.2.1: 9.9E37 stands for infinity, 9.91E37 for what is no number."""
 _OPTIONS = {"volts": "MEAS:VOLT?", "amps": "MEAS:CURR?", "power": "", "baud": "9600", "gain": "0.01"}
 _QUERY = re.compile(r"[A-Za-z*:][A-Za-z0-9*:_@(), .+-]{0,80}\?[A-Za-z0-9@(), .+-]{0,40}")
 
@@ -143,11 +145,17 @@ class ScpiMeter:
 
         Raises:
             ProtocolError: an answer did not come, or is no number.
+            OSError: the line is gone.
         """
-        self._settle()
-        answers = {name: self._ask(query) for name, query in self._queries.items()}
+        try:
+            self._settle()
+            answers = {name: self._ask(query) for name, query in self._queries.items()}
+        except OSError:
+            self._clean = False
+            raise
         for name, text in answers.items():
-            if number_of(text) is None:
+            value = number_of(text)
+            if value is None or abs(value) >= NO_NUMBER:
                 self._clean = False
                 raise self._foreign(f"{self._queries[name]} was answered by {text[:40]!r}, no number")
         return answers
