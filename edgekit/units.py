@@ -90,6 +90,16 @@ def percent_text(share: float) -> str:
     return f"{text.rstrip('0').rstrip('.')} %"
 
 
+def parse_share(text: str) -> float:
+    """Return a share that is written as "2%", "0.5 %" or "0.02".
+
+    Raises:
+        ValueError: it is no number.
+    """
+    number = text.strip()
+    return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+
+
 def mw_text(milliwatts: float) -> str:
     """Return a power: 812.4 -> '812 mW', 4321.0 -> '4.32 W'."""
     if float(f"{milliwatts:.2e}") >= 1000:  # noqa: PLR2004

@@ -31,8 +31,8 @@ RUNS = 200
 """Timed invocations by default: P95 lies between the 184th and the 197th sample, not at the largest."""
 WARMUP = 10
 MAX_S = 30.0
-PRECISE_RUNS, PRECISE_MAX_S = 1_000_000, 300.0
-"""The limits of a run that goes on until its percentiles are precise enough."""
+MANY_RUNS, PRECISE_MAX_S = 1_000_000, 300.0
+"""The limits of a run that goes on until its percentiles are precise enough, or for its whole time."""
 PASSES = ("memory", "latency")
 OPTIONAL_PASSES = ("profile",)
 POWER = PowerWish()
@@ -118,6 +118,7 @@ class BenchPlan:
         period_s: from the beginning of a timed invocation to that of the next one; 0 is back to back.
         precision: half the width of P50's and P95's intervals, relative to them, at which the timed loop
             ends; None to run all.
+        sustained: whether the run is to show what the device keeps up for all of max_s.
     """
 
     items: tuple[Item, ...]
@@ -129,6 +130,7 @@ class BenchPlan:
     passes: tuple[str, ...] = PASSES
     period_s: float = 0.0
     precision: float | None = None
+    sustained: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("runs", 1), ("warmup", 0)):
@@ -156,7 +158,8 @@ class BenchPlan:
 
     def asked(self, item: Item) -> dict[str, Any]:
         """Return what was asked for, as a run records it."""
-        asked = {name: getattr(self, name) for name in ("runs", "warmup", "max_s", "period_s", "precision")}
+        names = ("runs", "warmup", "max_s", "period_s", "precision", "sustained")
+        asked = {name: getattr(self, name) for name in names}
         return {**asked, **asdict(item.placement), "passes": list(self.passes)}
 
 
@@ -167,15 +170,16 @@ def make_plan(
     recipes: Sequence[str] = (),
     runtime: str = "",
     target: str | None = None,
-    runs: int = RUNS,
+    runs: int | None = None,
     warmup: int = WARMUP,
     threads: int | Sequence[int] = 1,
     cores: Sequence[str] = ("",),
-    max_s: float = MAX_S,
+    max_s: float | None = None,
     passes: Sequence[str] = PASSES,
     power: PowerWish = POWER,
     period_s: float = 0.0,
     precision: float | None = None,
+    sustained: bool = False,
 ) -> BenchPlan:
     """Make a plan; every file is read and held against its sha256, and no device is touched.
 
@@ -185,15 +189,16 @@ def make_plan(
         recipes: which artifacts of the bundles; empty for all that a device can run.
         runtime: what shall execute them; empty for the one that takes the format.
         target: the devices' kind, where it shall not be recognized.
-        runs: timed invocations at most.
+        runs: timed invocations at most; None for RUNS, or as many as it takes.
         warmup: invocations before them.
         threads: asked of the runtime; several make a run each.
         cores: as in Placement; several make a run each.
-        max_s: seconds that the timed loop may last.
+        max_s: seconds that the timed loop may last; None for MAX_S, or PRECISE_MAX_S with a precision.
         passes: as in BenchPlan.
         power: as in BenchPlan.
         period_s: as in BenchPlan.
         precision: as in BenchPlan.
+        sustained: as in BenchPlan; it needs max_s.
 
     Raises:
         UsageError: a path that is none of these or is damaged, a recipe or device that is not known or
@@ -217,13 +222,14 @@ def make_plan(
     return BenchPlan(
         items=tuple(items),
         skipped=tuple(skipped),
-        runs=runs,
+        runs=runs if runs is not None else MANY_RUNS if precision or sustained else RUNS,
         warmup=warmup,
-        max_s=max_s,
+        max_s=max_s if max_s is not None else PRECISE_MAX_S if precision else MAX_S,
         passes=tuple(passes),
         power=power,
         period_s=period_s,
         precision=precision,
+        sustained=sustained,
     )
 
 
@@ -302,8 +308,7 @@ def _place(
     if not reason:
         if work.bundle is not None and work.artifact is not None:
             wants_channels_first(work.bundle, work.artifact)
-        for placement in placements:
-            items.append(Item(device=device, work=work, runtime=chosen.name, placement=placement))
+        items += [Item(device=device, work=work, runtime=chosen.name, placement=p) for p in placements]
     elif explicit:
         raise UsageError(f"{work.path} can't run on {device.address}: {reason}", hint="leave it out")
     else:

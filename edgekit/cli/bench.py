@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from edgekit.cli.output import INTERRUPTED, out, print_json, say
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress
+from edgekit.errors import UsageError
+from edgekit.runners.cores import CLASSES
+from edgekit.units import parse_share
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -19,6 +22,7 @@ _EPILOG = """\
 examples:
   edgekit bench mine --device local://
   edgekit bench mine -r tflite-int8 -r onnx-int8 --device ssh://pi@10.0.0.7 --device adb://R5CT --runs 300
+  edgekit bench mine --device ssh://board --threads 1,2,4 --cores big,little --until-precision 2%
   edgekit bench mine/artifacts/tflite-int8.tflite --device ssh://board --json"""
 
 
@@ -40,12 +44,24 @@ def add_commands(commands: Any) -> None:
         help="litert, onnxruntime or null (no network: the loop alone)",
     )
     parser.add_argument("--target", help="the devices' target, where it is not recognized")
-    parser.add_argument("--runs", type=int, default=200, metavar="N", help="timed invocations (default 200)")
-    parser.add_argument("--warmup", type=int, default=10, metavar="N", help="invocations before (default 10)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")
+    parser.add_argument("--runs", type=int, metavar="N", help="timed invocations at most (default 200)")
     parser.add_argument(
-        "--max-s", type=float, default=30.0, metavar="S", help="limit of the timed loop (default 30)"
+        "--until-precision", type=parse_share, metavar="SHARE",
+        help="run until the intervals of P50 and P95 are this narrow (2%%: half the width, relative)",
+    )  # fmt: skip
+    parser.add_argument("--warmup", type=int, default=10, metavar="N", help="invocations before (default 10)")
+    parser.add_argument(
+        "--threads", default="1", metavar="N,N", help="of the runtime; several are a run each"
     )
+    parser.add_argument(
+        "--cores", action="append", default=[], metavar="C",
+        help="big,little (a run each) or numbers (0-3); repeat for several; default: all",
+    )  # fmt: skip
+    parser.add_argument("--period-ms", type=float, default=0.0, metavar="MS", help="begin one every MS ms")
+    parser.add_argument(
+        "--sustained", type=float, metavar="MIN", help="run for MIN minutes: what the device keeps up"
+    )
+    parser.add_argument("--max-s", type=float, metavar="S", help="limit of the timed loop (default 30)")
     _add_power(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
 
@@ -83,8 +99,12 @@ def bench(args: Namespace) -> int:
         runs=args.runs,
         warmup=args.warmup,
         power=PowerWish(mode=args.power, sensor=args.sensor, meter=args.meter),
-        threads=args.threads,
-        max_s=args.max_s,
+        threads=_counts(args.threads),
+        cores=_cores(args.cores),
+        max_s=args.max_s if args.sustained is None else 60.0 * args.sustained,
+        period_s=args.period_ms / 1000.0,
+        precision=args.until_precision,
+        sustained=args.sustained is not None,
     )
     with Store.open(args.store) as store, Progress(quiet=args.json) as progress:
         result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
@@ -106,6 +126,22 @@ def bench(args: Namespace) -> int:
         say("edgekit: interrupted: what was finished is kept")
         return INTERRUPTED
     return 1 if result.failed or not result.runs else 0
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--threads {text}: no numbers", hint="give one or several: 1,2,4") from None
+
+
+def _cores(given: list[str]) -> list[str]:
+    """Return the choices: classes may stand in one text, numbers make one choice."""
+    chosen: list[str] = []
+    for text in given:
+        parts = text.split(",")
+        chosen += parts if set(parts) <= set(CLASSES) else [text]
+    return chosen or [""]
 
 
 def _shown(progress: Progress) -> Callable[[BenchProgress], None]:

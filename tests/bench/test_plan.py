@@ -145,7 +145,7 @@ def test_a_package_can_not_be_brought_yet(make_bundle):
 def test_what_was_asked_for_is_recorded(make_bundle):
     plan = make_plan([make_bundle().root], ["local://"], runs=7, warmup=2, threads=3, max_s=1.5)
     asked = {"runs": 7, "warmup": 2, "threads": 3, "cores": "", "max_s": 1.5, "period_s": 0.0,
-             "precision": None, "passes": ["memory", "latency"]}  # fmt: skip
+             "precision": None, "sustained": False, "passes": ["memory", "latency"]}  # fmt: skip
     assert plan.asked(plan.items[0]) == asked
     assert isinstance(plan, BenchPlan)
 
@@ -157,6 +157,20 @@ def test_every_number_of_threads_on_every_class_of_cores_is_a_run(make_bundle):
     told = [(item.placement.threads, item.placement.cores) for item in plan.items]
     assert told == [(1, "big"), (1, "0-1"), (4, "big"), (4, "0-1")]
     assert plan.asked(plan.items[2])["threads"] == 4
+
+
+def test_limits_that_fit_what_is_asked_for(make_bundle):
+    root = make_bundle().root
+    told = [
+        (plan.runs, plan.max_s)
+        for plan in (
+            make_plan([root], ["local://"]),
+            make_plan([root], ["local://"], precision=0.02),
+            make_plan([root], ["local://"], sustained=True, max_s=600.0),
+            make_plan([root], ["local://"], precision=0.02, runs=500, max_s=5.0),
+        )
+    ]
+    assert told == [(200, 30.0), (1_000_000, 300.0), (1_000_000, 600.0), (500, 5.0)]
 
 
 @pytest.mark.parametrize(
