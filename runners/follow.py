@@ -247,6 +247,13 @@ class Pass:
         raise lost
 
 
+def last_of(stream: Generator[T]) -> Iterator[T]:
+    """Break off what yields a pass's events, as ctrl-C does, and yield what was told meanwhile."""
+    with contextlib.suppress(KeyboardInterrupt, StopIteration):
+        yield stream.throw(KeyboardInterrupt)
+        yield from stream
+
+
 def _how(state: str, code: int) -> str:
     if state == "ended":
         return how_ended(code)

@@ -15,7 +15,7 @@ from edgekit.errors import DeviceBusyError, DeviceError, DeviceUnfitError, Stabl
 from edgekit.runners.cores import cores_of
 from edgekit.runners.depot import Depot
 from edgekit.runners.facts import Facts, inspect
-from edgekit.runners.follow import Pass
+from edgekit.runners.follow import Pass, last_of
 from edgekit.runners.lease import LEASE_S, Lease
 from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
 from edgekit.runners.provision import Prepared, prepare
@@ -197,12 +197,16 @@ class Runner:
         self._write_jobs(job, prepared, remotes, folder)
         for name in job.passes:
             with closing(self._follow(job, prepared, folder, name)) as stream:
-                for event in stream:
-                    if on_event is not None:
-                        on_event(event)
-                    yield event
-                    self._check_error(event)
-                    self._check_placed(event, job)
+                try:
+                    for event in stream:
+                        if on_event is not None:
+                            on_event(event)
+                        yield event
+                        self._check_error(event)
+                        self._check_placed(event, job)
+                except KeyboardInterrupt:
+                    yield from last_of(stream)
+                    raise
         self.transport.run(["rm", "-rf", "--", folder])
 
     def _write_jobs(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> None:
