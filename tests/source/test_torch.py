@@ -1,7 +1,5 @@
 """PyTorch modules: torchvision's networks, exported by torch, in every format."""
 
-import importlib
-
 import numpy as np
 import pytest
 
@@ -15,19 +13,6 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript, which torch's exporter needs, is not installed")
 NETWORKS = ("squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v2")
 PIXELS = 64
-
-
-@pytest.fixture(scope="session")
-def torchvision_models():
-    """torchvision.models, imported although its compiled operators may not fit this PyTorch."""
-    keep = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        return importlib.import_module("torchvision.models")
-    except ImportError:
-        pytest.skip("torchvision is not installed")
-    finally:
-        torch.library.register_fake = keep
 
 
 def shaken(module):

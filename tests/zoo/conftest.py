@@ -1,6 +1,5 @@
-"""What the zoo's tests share: inputs, torchvision without its compiled part, the data folder."""
+"""What the zoo's tests share: inputs, PyTorch, the data folder."""
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -28,22 +27,6 @@ def inputs_for():
 @pytest.fixture(scope="session")
 def torch():
     return pytest.importorskip("torch", reason="PyTorch is not installed")
-
-
-@pytest.fixture(scope="session")
-def torchvision_models(torch):
-    """torchvision.models, imported although its compiled operators may not fit this PyTorch.
-
-    The networks need none of those operators; only their registration would fail.
-    """
-    keep = torch.library.register_fake
-    torch.library.register_fake = lambda *_, **__: lambda function: function
-    try:
-        return importlib.import_module("torchvision.models")
-    except ImportError:
-        pytest.skip("torchvision is not installed")
-    finally:
-        torch.library.register_fake = keep
 
 
 @pytest.fixture(scope="session")
