@@ -10,6 +10,8 @@ from edgekit.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgekit.runners.facts import Cluster
+
 CLASSES = ("little", "mid", "big")
 _TWO = 2
 
@@ -24,7 +26,9 @@ def check_cores(text: str) -> None:
         raise UsageError(f"{text!r} names no cores", hint=f"give {', '.join(CLASSES)}, or numbers: 0-3,6")
 
 
-def cores_of(cpus: Sequence[tuple[str, int | None]], text: str) -> tuple[int, ...]:
+def cores_of(
+    cpus: Sequence[tuple[str, int | None]], text: str, *, clusters: Sequence[Cluster] = ()
+) -> tuple[int, ...]:
     """Return the numbers of the CPUs that a text means on a device; empty when it names none.
 
     Cores of one name and one highest clock make a class. With two classes the slower is "little", the
@@ -33,6 +37,8 @@ def cores_of(cpus: Sequence[tuple[str, int | None]], text: str) -> tuple[int, ..
     Args:
         cpus: (name, highest clock in MHz or None) of every core, as the device's facts tell.
         text: "big", "mid", "little", CPU numbers ("0-3,6"), or "".
+        clusters: the cores by kind, the slowest first, where the facts tell; they know what the kernel says
+            of each kind's capacity, which names and clocks do not.
 
     Raises:
         UsageError: the device has no such class, or no such CPU.
@@ -42,16 +48,22 @@ def cores_of(cpus: Sequence[tuple[str, int | None]], text: str) -> tuple[int, ..
         return ()
     if text not in CLASSES:
         return _numbers(text, len(cpus))
-    groups: dict[tuple[int, str], list[int]] = {}
-    for number, (name, mhz) in enumerate(cpus):
-        groups.setdefault((mhz or 0, name), []).append(number)
-    ordered = [tuple(groups[key]) for key in sorted(groups)]
+    kinds_of = [(one.name, one.cpus) for one in clusters] or _kinds(cpus)
+    ordered = [numbers for _, numbers in kinds_of]
     if len(ordered) < _TWO or (text == "mid" and len(ordered) == _TWO):
-        kinds = ", ".join(f"{len(groups[key])} x {key[1] or 'unnamed'}" for key in sorted(groups))
+        kinds = ", ".join(f"{len(numbers)} x {name or 'unnamed'}" for name, numbers in kinds_of)
         raise UsageError(f"the device has no {text} cores (it has {kinds or 'none that it names'})",
                          hint="leave --cores out, or give CPU numbers")  # fmt: skip
     between = tuple(sorted(number for group in ordered[1:-1] for number in group))
     return {"little": ordered[0], "mid": between, "big": ordered[-1]}[text]
+
+
+def _kinds(cpus: Sequence[tuple[str, int | None]]) -> list[tuple[str, tuple[int, ...]]]:
+    """Return name and CPU numbers of each kind of core, the slowest clock first."""
+    groups: dict[tuple[int, str], list[int]] = {}
+    for number, (name, mhz) in enumerate(cpus):
+        groups.setdefault((mhz or 0, name), []).append(number)
+    return [(key[1], tuple(groups[key])) for key in sorted(groups)]
 
 
 def _numbers(text: str, count: int) -> tuple[int, ...]:

@@ -35,6 +35,24 @@ _QEMU_COUNTS = {"sw_incr", "inst_retired", "cpu_cycles", "stall_frontend", "stal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """Cores of one kind.
+
+    Attributes:
+        cpus: their numbers, rising.
+        name: the core's.
+        max_khz: the highest clock, or None.
+        capacity: what one of them does, as the kernel's scheduler counts it: 1024 is the fastest core there;
+            or None.
+    """
+
+    cpus: tuple[int, ...]
+    name: str
+    max_khz: int | None
+    capacity: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What a device said of itself; "" or None is what it did not say.
 
@@ -57,6 +75,7 @@ class Facts:
         emulated: "", or what pretends to be the device: "qemu-user", "qemu-tcg", "qemu-icount" (whose clock
             counts instructions), "android-emulator", "fake".
         transport: how it was reached.
+        clusters: its cores by kind, the slowest first; empty when it does not tell its cores.
     """
 
     machine: str
@@ -76,6 +95,7 @@ class Facts:
     free_bytes: int
     emulated: str
     transport: str
+    clusters: tuple[Cluster, ...] = ()
 
     @property
     def glibc(self) -> tuple[int, int] | None:
@@ -150,6 +170,7 @@ def read_facts(answer: bytes, *, scheme: str, address: str) -> Facts:
         free_bytes=_number(told, "free_kib") * 1024,
         emulated=_emulated(told, machine, scheme),
         transport=scheme,
+        clusters=_clusters(told),
     )
 
 
@@ -230,16 +251,39 @@ def _features(told: _Told) -> tuple[str, ...]:
 
 
 def _cpus(told: _Told) -> tuple[tuple[str, int | None], ...]:
-    """Return name and clock of each core: names from /proc/cpuinfo, in order, clocks from cpufreq."""
-    clocks = dict(line.split(" ", 1) for line in told["max_khz"][:_MAX_CPUS] if line.count(" ") == 1)
-    found: list[tuple[str, int | None]] = []
+    """Return name and clock (MHz) of each core."""
+    return tuple((name, khz and khz // 1000) for _, name, khz in _cores(told))
+
+
+def _clusters(told: _Told) -> tuple[Cluster, ...]:
+    """Return the cores by kind: of one name, one highest clock, and one capacity."""
+    capacities = _by_cpu(told, "capacity")
+    groups: dict[tuple[int, int, str], list[int]] = {}
+    for number, name, khz in _cores(told):
+        if number.isascii() and number.isdigit() and len(number) < len(str(_MAX_CPUS)):
+            groups.setdefault((capacities.get(number, 0), khz or 0, name), []).append(int(number))
+    return tuple(
+        Cluster(cpus=tuple(sorted(groups[key])), name=key[2], max_khz=key[1] or None, capacity=key[0] or None)
+        for key in sorted(groups)
+    )
+
+
+def _by_cpu(told: _Told, key: str) -> dict[str, int]:
+    """Return the numbers that lines of "CPU NUMBER" tell, by the CPU's number."""
+    pairs = (line.partition(" ")[::2] for line in told[key][:_MAX_CPUS])
+    return {cpu: int(text) for cpu, text in pairs if text.isascii() and text.isdigit() and len(text) < 10}  # noqa: PLR2004
+
+
+def _cores(told: _Told) -> list[tuple[str, str, int | None]]:
+    """Return number, name and clock (kHz) of each core: by /proc/cpuinfo, in its order, and by cpufreq."""
+    clocks = _by_cpu(told, "max_khz")
+    found: list[tuple[str, str, int | None]] = []
     number, name, implementer = "", "", ""
     for line in [*told["cpuinfo"][: 4 * _MAX_CPUS], "processor:end"]:
         key, _, value = (part.strip() for part in line.partition(":"))
         if key == "processor":
             if number:
-                khz = clocks.get(number, "")
-                found.append((name, int(khz) // 1000 if khz.isascii() and khz.isdigit() else None))
+                found.append((number, name, clocks.get(number)))
             number, name, implementer = value, "", ""
         elif key == "CPU implementer":
             implementer = value
@@ -247,7 +291,7 @@ def _cpus(told: _Told) -> tuple[tuple[str, int | None], ...]:
             name = core_name(implementer, value)
         elif key == "model name" and not name:
             name = value
-    return tuple(found)
+    return found
 
 
 def _emulated(told: _Told, machine: str, scheme: str) -> str:

@@ -67,6 +67,10 @@ for f in /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq; do
   n=${f#/sys/devices/system/cpu/cpu}
   [ -r "$f" ] && say max_khz "${n%%/*} $(cat "$f")"
 done
+for f in /sys/devices/system/cpu/cpu[0-9]*/cpu_capacity; do
+  n=${f#/sys/devices/system/cpu/cpu}
+  [ -r "$f" ] && say capacity "${n%%/*} $(cat "$f")"
+done
 if [ -r /proc/meminfo ]; then
   say memory_kib "$(grep '^MemTotal:' /proc/meminfo | tr -dc '0-9')"
 fi

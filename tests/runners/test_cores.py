@@ -4,6 +4,7 @@ import pytest
 
 from edgekit.errors import UsageError
 from edgekit.runners.cores import check_cores, cores_of
+from edgekit.runners.facts import Cluster
 
 ROCK = (("Cortex-A55", 1800),) * 4 + (("Cortex-A76", 2256),) * 2 + (("Cortex-A76", 2304),) * 2
 PI = (("Cortex-A76", 2400),) * 4
@@ -40,6 +41,19 @@ def test_what_is_meant(cpus, text, numbers):
 def test_what_there_is_not(cpus, text, said):
     with pytest.raises(UsageError, match=said.replace("(", r"\(").replace(")", r"\)")):
         cores_of(cpus, text)
+
+
+def test_the_kernels_own_measure_goes_before_clocks_and_names():
+    clusters = [
+        Cluster(cpus=(4, 5), name="Cortex-A78", max_khz=2400000, capacity=900),
+        Cluster(cpus=(0, 1, 2, 3), name="Cortex-A55", max_khz=2500000, capacity=300),
+    ]
+    cpus = (("Cortex-A55", 2500),) * 4 + (("Cortex-A78", 2400),) * 2
+    assert cores_of(cpus, "big") == (0, 1, 2, 3)
+    clusters.sort(key=lambda one: one.capacity)
+    assert cores_of(cpus, "big", clusters=clusters) == (4, 5)
+    with pytest.raises(UsageError, match=r"no mid cores \(it has 4 x Cortex-A55, 2 x Cortex-A78\)"):
+        cores_of(cpus, "mid", clusters=clusters)
 
 
 @pytest.mark.parametrize("text", ["huge", "0-", "1,,2", "-1", "0x1"])

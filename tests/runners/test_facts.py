@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.errors import ProtocolError
-from edgekit.runners.facts import inspect, read_facts
+from edgekit.runners.facts import Cluster, inspect, read_facts
 from edgekit.runners.facts_script import SCRIPT, core_name
 from edgekit.targets import match_target
 
@@ -107,6 +107,21 @@ def test_a_pi():
     assert (facts.memory_bytes, facts.free_bytes) == (935936 << 10, 1 << 30)
     assert (facts.soc, facts.board, facts.emulated) == ("brcm,bcm2837", "raspberrypi,3-model-b", "")
     assert match_target(facts.match()).name == "raspberry-pi-3"
+
+
+def test_cores_of_two_kinds_are_told_apart_the_slower_first():
+    faster = "".join(
+        f"cpuinfo\tprocessor\t: {n}\ncpuinfo\tCPU implementer\t: 0x41\ncpuinfo\tCPU part\t: 0xd0b\n"
+        f"max_khz\t{n} 1200000\ncapacity\t{n} 1024\n"
+        for n in (4, 5)
+    )
+    text = PI.replace("end\n", "capacity\t0 404\ncapacity\t1 404\ncapacity\t2 what\n" + faster + "end\n")
+    assert read(text).clusters == (
+        Cluster(cpus=(0, 1), name="Cortex-A53", max_khz=1200000, capacity=404),
+        Cluster(cpus=(4, 5), name="Cortex-A76", max_khz=1200000, capacity=1024),
+    )
+    one = {"cpus": (0, 1), "name": "Cortex-A53", "max_khz": 1200000, "capacity": None}
+    assert read(PI).to_json()["clusters"] == (one,)
 
 
 def test_a_jetson_whose_first_python_is_too_old():
@@ -210,7 +225,7 @@ def test_numbers_and_names_are_bounded():
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["machine", "cpuinfo", "python", "libc", "max_khz", "free_kib", "bits"]),
+            st.sampled_from(["machine", "cpuinfo", "python", "libc", "max_khz", "capacity", "bits"]),
             st.text(max_size=40),
         )
     )
