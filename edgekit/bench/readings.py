@@ -70,6 +70,8 @@ def sort_out(
     """
     ordered = sorted(told, key=lambda one: one["t"])
     counting = [one for one in ordered if not one.get("errors") and fits(watch, one["raw"])]
+    if len(counting) < len(ordered) * (1 - FAILED_LIMIT):
+        raise NothingToTell(_why_failed(watch, ordered, counting, len(ordered) - len(counting)))
     kept = [(one, numbers_of(watch, one["raw"])) for one in counting]
     if watch.settle:
         loaded = (n for one, n in kept if any(b <= one["t"] + offset_ns <= e for b, e in busy))

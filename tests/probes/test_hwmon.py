@@ -127,7 +127,7 @@ def test_iio_offsets_inputs_and_missing_scales(tree, look):
     tree.put(f"{IIO}/iio:device1", name="meter", in_power0_input="1500")
     assert watts(look(Iio, sensor="meter").watch, in_power0="1500") == pytest.approx(1.5)
     (tree.root / "sys/bus/iio/devices/iio:device0/in_power0_scale").unlink()
-    assert look(Iio, sensor="adc").reason.endswith("no sensor is called 'adc'; there are meter iio:device1 in_power0")
+    assert "no sensor is called 'adc'; there are meter iio:device1" in look(Iio, sensor="adc").reason
 
 
 def test_the_iio_shunt_is_told_in_ohms(tree, look):
