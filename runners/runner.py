@@ -163,6 +163,14 @@ class Runner:
             self._prepared = prepare(self.transport, facts, self.runtime, self.depot, cache=self._cache)
         return self._prepared
 
+    def keep(self) -> None:
+        """Hold the device for longer where that is due; call it often while waiting between runs.
+
+        Raises:
+            DeviceBusyError: somebody else holds it now.
+        """
+        self._lease.keep()
+
     def run(
         self,
         job: Job,

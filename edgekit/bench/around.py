@@ -32,7 +32,10 @@ def cpus_used(runner: Runner, items: Sequence[Item]) -> tuple[int, ...]:
     if not all(item.placement.cores for item in items):
         return ()
     cpus = runner.facts.cpus
-    return tuple(sorted({cpu for item in items for cpu in cores_of(cpus, item.placement.cores)}))
+    kinds = runner.facts.clusters
+    return tuple(
+        sorted({cpu for item in items for cpu in cores_of(cpus, item.placement.cores, clusters=kinds)})
+    )
 
 
 class Around:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgekit.bench.around import Around, cpus_used
 from edgekit.bench.checks import DONE
 from edgekit.bench.golden import stage
 from edgekit.bench.metering import Metering, metering
@@ -26,6 +27,7 @@ from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.runners.cores import cores_of
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES
+from edgekit.runners.state import changed
 from edgekit.runners.transport import open_transport
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
     from edgekit.bench.plan import BenchPlan, Item, Skipped
     from edgekit.bench.run import Run
+    from edgekit.runners.conditions import Zone
+    from edgekit.runners.state import Guard
     from edgekit.runners.transport import Transport
     from edgekit.targets import Device
 
@@ -54,11 +58,12 @@ class Progress:
     Attributes:
         device: where.
         recipe: what, or "" while the device itself is at work.
-        phase: "connect", "prepare", "run", "saved" or "failed".
+        phase: "connect", "prepare", "cool", "run", "saved" or "failed".
         index: which item of the plan, from 1 on; 0 while the device itself is at work.
         items: how many the plan has.
         done: timed invocations so far.
         total: how many were asked for.
+        note: what there is to see meanwhile: the temperature while it cools.
     """
 
     device: str
@@ -68,11 +73,17 @@ class Progress:
     items: int
     done: int
     total: int
+    note: str = ""
 
     def __str__(self) -> str:
-        words = {"connect": "connecting", "prepare": "bringing the runtime", "run": "running"}
+        words = {
+            "connect": "connecting",
+            "prepare": "bringing the runtime",
+            "run": "running",
+            "cool": "cooling",
+        }
         what = f" {self.recipe} ({self.index} of {self.items})" if self.recipe else ""
-        return f"{self.device}: {words.get(self.phase, self.phase)}{what}"
+        return f"{self.device}: {words.get(self.phase, self.phase)}{what}{self.note}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +189,7 @@ class _Bench:
         """Run the items of one runtime; each is taken off `left` when it is settled."""
         self._step(transport.device, "prepare")
         with Runner(transport, RUNTIMES.get(items[0].runtime)) as runner:
+            changes = self.plan.state.changes(transport, cpus_used(runner, items))
             try:
                 runner.prepare()
             except EdgeKitError as error:
@@ -185,26 +197,32 @@ class _Bench:
                 del left[: len(items)]
                 _mend(transport, error)
                 return
-            for item in items:
-                trouble = self._item(runner, item)
-                left.remove(item)
-                _mend(transport, trouble)
+            try:
+                with changed(transport, changes) as guard:
+                    for item in items:
+                        trouble = self._item(runner, item, guard)
+                        left.remove(item)
+                        _mend(transport, trouble)
+            except EdgeKitError as error:  # its state could not be changed, did not hold, or stays changed
+                self._fail([item for item in items if item in left] or items, error)
+                left[:] = [item for item in left if item not in items]
 
-    def _item(self, runner: Runner, item: Item) -> EdgeKitError | None:
+    def _item(self, runner: Runner, item: Item, guard: Guard) -> EdgeKitError | None:
         """Make one run and keep it, whole or broken off; return what went wrong on the way."""
         try:
             with metering(runner, self.plan.power) as power:
-                return self._run(runner, item, power)
+                return self._run(runner, item, power, Around(runner.transport, self.plan.state, guard))
         except EdgeKitError as error:  # power was asked for, and nothing there can measure it
             self._fail([item], error)
             return error
 
-    def _run(self, runner: Runner, item: Item, power: Metering) -> EdgeKitError | None:
+    def _run(self, runner: Runner, item: Item, power: Metering, around: Around) -> EdgeKitError | None:
         header = self._header(runner, item)
         events: list[dict[str, Any]] = []
         trouble: EdgeKitError | None = None
         started = time.monotonic()
         try:
+            around.begin(lambda zone: self._cooling(runner, item, zone))
             self._listen(runner, item, header.id, events, power)
         except KeyboardInterrupt:
             run = from_events(events, header, broken="interrupted")
@@ -216,10 +234,15 @@ class _Bench:
         run = from_events(events, header, broken=_reason(trouble))
         if run is None and trouble is None:
             trouble = DeviceError(item.device.address, "the device told of no invocation")
-        self._keep(item, run and replace(run, power=power.keep(events, _reason(trouble))))
+        self._keep(item, around.told(run and replace(run, power=power.keep(events, _reason(trouble)))))
         if trouble is not None and (run is None or run.ended not in DONE):
             self._fail([item], trouble)
         return trouble
+
+    def _cooling(self, runner: Runner, item: Item, zone: Zone) -> None:
+        """Show how hot it is, and hold the device meanwhile."""
+        runner.keep()
+        self._step(item.device, "cool", item, note=f": {zone.name} at {zone.celsius:.1f} C")
 
     def _listen(
         self, runner: Runner, item: Item, run_id: str, events: list[dict[str, Any]], power: Metering
@@ -228,7 +251,7 @@ class _Bench:
         job = Job(
             run_id=run_id,
             threads=item.placement.threads,
-            cpus=cores_of(runner.facts.cpus, item.placement.cores),
+            cpus=cores_of(runner.facts.cpus, item.placement.cores, clusters=runner.facts.clusters),
             warmup=plan.warmup,
             runs=plan.runs,
             max_s=plan.max_s,
@@ -287,7 +310,9 @@ class _Bench:
         )
         self._step(device, "failed", items[0] if len(items) == 1 else None)
 
-    def _step(self, device: Device, phase: str, item: Item | None = None, *, done: int = 0) -> None:
+    def _step(
+        self, device: Device, phase: str, item: Item | None = None, *, done: int = 0, note: str = ""
+    ) -> None:
         if self._tell is None:
             return
         self._tell(
@@ -299,6 +324,7 @@ class _Bench:
                 items=len(self.plan.items),
                 done=done,
                 total=self.plan.runs,
+                note=note,
             )
         )
 

@@ -17,6 +17,7 @@ from edgekit.artifact import Artifact, digest
 from edgekit.bench.golden import wants_channels_first
 from edgekit.bench.metering import PowerWish
 from edgekit.bench.run import ArtifactRef
+from edgekit.bench.state import DeviceState
 from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import UnknownNameError, UsageError
 from edgekit.recipe import parse_recipes
@@ -34,6 +35,8 @@ MAX_S = 30.0
 MANY_RUNS, PRECISE_MAX_S = 1_000_000, 300.0
 """The limits of a run that goes on until its percentiles are precise enough, or for its whole time."""
 PASSES = ("memory", "latency")
+STATE = DeviceState()
+"""Nothing of a device's state is changed by default."""
 OPTIONAL_PASSES = ("profile",)
 POWER = PowerWish()
 
@@ -119,6 +122,7 @@ class BenchPlan:
         precision: half the width of P50's and P95's intervals, relative to them, at which the timed loop
             ends; None to run all.
         sustained: whether the run is to show what the device keeps up for all of max_s.
+        state: what is asked of the devices' state while the runs last.
     """
 
     items: tuple[Item, ...]
@@ -131,6 +135,7 @@ class BenchPlan:
     period_s: float = 0.0
     precision: float | None = None
     sustained: bool = False
+    state: DeviceState = STATE
 
     def __post_init__(self) -> None:
         for name, least in (("runs", 1), ("warmup", 0)):
@@ -160,7 +165,7 @@ class BenchPlan:
         """Return what was asked for, as a run records it."""
         names = ("runs", "warmup", "max_s", "period_s", "precision", "sustained")
         asked = {name: getattr(self, name) for name in names}
-        return {**asked, **asdict(item.placement), "passes": list(self.passes)}
+        return {**asked, **asdict(item.placement), "passes": list(self.passes), **self.state.asked()}
 
 
 def make_plan(
@@ -180,6 +185,7 @@ def make_plan(
     period_s: float = 0.0,
     precision: float | None = None,
     sustained: bool = False,
+    state: DeviceState = STATE,
 ) -> BenchPlan:
     """Make a plan; every file is read and held against its sha256, and no device is touched.
 
@@ -199,6 +205,7 @@ def make_plan(
         period_s: as in BenchPlan.
         precision: as in BenchPlan.
         sustained: as in BenchPlan; it needs max_s.
+        state: as in BenchPlan.
 
     Raises:
         UsageError: a path that is none of these or is damaged, a recipe or device that is not known or
@@ -230,6 +237,7 @@ def make_plan(
         period_s=period_s,
         precision=precision,
         sustained=sustained,
+        state=state,
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.bench.execute import Progress as BenchProgress
+    from edgekit.bench.state import DeviceState
 
 _EPILOG = """\
 examples:
@@ -63,6 +64,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--max-s", type=float, metavar="S", help="limit of the timed loop (default 30)")
     _add_power(parser)
+    _add_state(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
 
 
@@ -80,6 +82,47 @@ def _add_power(parser: Any) -> None:
         "--meter", default="", metavar="ADDRESS",
         help="measure with a meter outside: scpi+tcp://HOST:PORT, scpi+serial:///dev/ttyUSB0",
     )  # fmt: skip
+
+
+def _add_state(parser: Any) -> None:
+    """Add what changes a device's state while the runs last; all of it is given back."""
+    parser.add_argument(
+        "--governor", default="", metavar="NAME", help="set this frequency governor meanwhile"
+    )
+    parser.add_argument(
+        "--frequency", metavar="F", help="fix the clock meanwhile: 1400MHz, or a number in kHz"
+    )
+    parser.add_argument("--screen", default="", metavar="on|off", help="keep a phone's screen so meanwhile")
+    parser.add_argument(
+        "--fixed-performance", action="store_true", help="put a phone (Android 11 on) in this mode meanwhile"
+    )
+    parser.add_argument(
+        "--cooldown", type=float, metavar="C", help="wait before each run until the CPU is this cool (45)"
+    )
+    parser.add_argument(
+        "--cooldown-timeout", type=float, default=600.0, metavar="S", help="for so long at most (default 600)"
+    )
+    parser.add_argument(
+        "--cooldown-zone", default="", metavar="NAME", help="the zone to go by, where none is the CPU's"
+    )
+
+
+def _state(args: Namespace) -> DeviceState:
+    """Return what is asked of the devices' state."""
+    from edgekit.bench.cooldown import Cooldown
+    from edgekit.bench.state import DeviceState
+    from edgekit.runners.state import parse_khz
+
+    wait = None
+    if args.cooldown is not None:
+        wait = Cooldown(celsius=args.cooldown, timeout_s=args.cooldown_timeout, zone=args.cooldown_zone)
+    return DeviceState(
+        governor=args.governor,
+        khz=parse_khz(args.frequency) if args.frequency is not None else None,
+        screen=args.screen,
+        fixed_performance=args.fixed_performance,
+        cooldown=wait,
+    )
 
 
 def bench(args: Namespace) -> int:
@@ -105,6 +148,7 @@ def bench(args: Namespace) -> int:
         period_s=args.period_ms / 1000.0,
         precision=args.until_precision,
         sustained=args.sustained is not None,
+        state=_state(args),
     )
     with Store.open(args.store) as store, Progress(quiet=args.json) as progress:
         result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
