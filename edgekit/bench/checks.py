@@ -1,16 +1,17 @@
 """Doubts: reasons to mistrust a run, each with its number, its limit and what to do about it.
 
 Pure: a run goes in, doubts come out. What they add up to is the verdict: one invalidating doubt makes a
-run invalid, any other makes it suspect, none leaves it valid.
+run invalid, any other makes it suspect, none leaves it valid. Those of the samples are in `checks_samples`,
+those of the device's conditions in `checks_device`; here is what concerns the run as a whole.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from edgekit.bench import stats
+from edgekit.bench import checks_device, checks_samples
+from edgekit.bench.binomial import least_samples
 from edgekit.bench.power import doubts_of_power, figures
 from edgekit.bench.summary import Doubt
 
@@ -19,19 +20,7 @@ if TYPE_CHECKING:
 
     from edgekit.bench.run import Run
 
-SPREAD_LIMIT = 0.05
-"""MAD / median. MLPerf Mobile asks that results repeat within 5 %; a run that scatters more can't show it."""
-DRIFT_LIMIT = 0.05
-"""Last third against first third: the same 5 %, and only where the medians' intervals are apart."""
-LOAD_LIMIT = 0.25
-"""Load average a CPU that is not ours, before the run: on four cores, one is busy with other work."""
-OUTLIER_LIMIT = 0.05
-"""Share of far-out samples. From 5 % on the P95 is itself one of them, and says nothing of the network."""
-FREQUENCY_LIMIT = 0.10
-"""How far the fastest cluster's clock may move within the run: latency follows it one to one."""
-CLOCK_LEAST = 0.90
-"""Share of its highest clock that the fastest cluster should reach during the run."""
-DONE = ("done", "limit")
+DONE = ("done", "limit", "enough")
 """What `Run.ended` says of a run that came to its end."""
 
 _NULL = "null"
@@ -103,7 +92,7 @@ def _outputs(run: Run) -> Iterator[Doubt]:
 
 def _broken_off(run: Run) -> Iterator[Doubt]:
     if run.ended not in DONE:
-        least, count = stats.least_samples(0.5), len(run.samples_ns)
+        least, count = least_samples(0.5), len(run.samples_ns)
         yield Doubt(
             code="broken-off",
             value=count,
@@ -111,73 +100,6 @@ def _broken_off(run: Run) -> Iterator[Doubt]:
             hint=f"It ended early ({run.ended}): run it again.",
             verdict="invalid" if count < least else "suspect",
         )
-
-
-def _few_samples(run: Run) -> Iterator[Doubt]:
-    least, count = stats.least_samples(0.95), len(run.samples_ns)
-    if count < least:
-        yield Doubt(
-            code="few-samples",
-            value=count,
-            limit=least,
-            hint=f"P95 is withheld below {least} samples: raise --runs or the time limit.",
-            verdict="invalid" if count == 0 else "suspect",
-        )
-
-
-def _spread(run: Run) -> Iterator[Doubt]:
-    value = stats.spread(run.samples_ns)
-    if value > SPREAD_LIMIT:
-        hint = "The samples scatter: stop other work there, let it cool, fix the clock."
-        yield Doubt(code="spread", value=value, limit=SPREAD_LIMIT, hint=hint)
-
-
-def _drift(run: Run) -> Iterator[Doubt]:
-    found = stats.drift(run.samples_ns)
-    if found and found.clear and abs(found.ratio) > DRIFT_LIMIT:
-        slower = "It got slower towards the end: let it cool, or find what else ran."
-        hint = slower if found.ratio > 0 else "It was still warming up: raise --warmup."
-        yield Doubt(code="drift", value=found.ratio, limit=DRIFT_LIMIT, hint=hint)
-
-
-def _outliers(run: Run) -> Iterator[Doubt]:
-    share = stats.outlier_share(run.samples_ns)
-    if share > OUTLIER_LIMIT:
-        hint = "Many samples are far out: something else ran there now and then."
-        yield Doubt(code="outliers", value=share, limit=OUTLIER_LIMIT, hint=hint)
-
-
-def _load(run: Run) -> Iterator[Doubt]:
-    before = next((c for c in run.conditions if c.get("when") == "before" and "load1" in c), None)
-    if before is None:
-        return
-    own = max((float(c.get("own_load1", 0.0)) for c in run.conditions), default=0.0)
-    value = max(0.0, float(before["load1"]) - own) / _cpus(str(before.get("cpus_allowed", "")))
-    if value > LOAD_LIMIT:
-        hint = "The device was busy before the run: stop what runs there, or wait."
-        yield Doubt(code="load", value=value, limit=LOAD_LIMIT, hint=hint)
-
-
-def _throttled(run: Run) -> Iterator[Doubt]:
-    told = [str(c["throttled"]) for c in run.conditions if c.get("throttled")]
-    if told:
-        hint = f"It was held back ({told[-1]}): mend its supply or its cooling."
-        yield Doubt(code="throttled", value=len(told), limit=0, hint=hint)
-
-
-def _frequency(run: Run) -> Iterator[Doubt]:
-    clocks = [c for c in map(_fastest, run.conditions) if c is not None]
-    if not clocks:
-        return
-    speeds = [khz for khz, _, _ in clocks]
-    moved = 1.0 - min(speeds) / max(speeds)
-    if moved > FREQUENCY_LIMIT:
-        hint = "The clock moved within the run: fix it, or let the device cool."
-        yield Doubt(code="frequency-moved", value=moved, limit=FREQUENCY_LIMIT, hint=hint)
-    khz, highest, governor = max(clocks)
-    if governor != "performance" and khz / highest < CLOCK_LEAST:
-        hint = f"The governor {governor or '(not told)'} kept the clock below its highest."
-        yield Doubt(code="governor", value=khz / highest, limit=CLOCK_LEAST, hint=hint)
 
 
 def _not_hardware(run: Run) -> Iterator[Doubt]:
@@ -198,13 +120,6 @@ def _memory(run: Run) -> Iterator[Doubt]:
         yield Doubt(code="memory-missing", value=len(phases), limit=2, hint=hint)
 
 
-def _threads(run: Run) -> Iterator[Doubt]:
-    asked = run.plan.get("threads")
-    if asked is not None and run.runtime.threads != asked:
-        hint = "The runtime honoured another number of threads than asked for."
-        yield Doubt(code="threads", value=run.runtime.threads, limit=asked, hint=hint)
-
-
 def _power(run: Run) -> Iterator[Doubt]:
     yield from doubts_of_power(figures(run.power))
 
@@ -212,36 +127,23 @@ def _power(run: Run) -> Iterator[Doubt]:
 CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     _outputs,
     _broken_off,
-    _few_samples,
+    checks_device.placement,
+    checks_samples.few_samples,
     _not_hardware,
-    _throttled,
-    _frequency,
-    _load,
-    _drift,
-    _spread,
-    _outliers,
-    _threads,
+    checks_device.throttled,
+    checks_device.canary,
+    checks_device.frequency,
+    checks_device.hot,
+    checks_device.load,
+    checks_device.free_memory,
+    checks_device.clock,
+    checks_samples.never_steady,
+    checks_samples.drift,
+    checks_samples.spread,
+    checks_samples.two_modes,
+    checks_samples.outliers,
+    checks_samples.overhead,
     _memory,
     _power,
 )
 """Every check, in the order in which their doubts are shown."""
-
-
-def _cpus(ranges: str) -> int:
-    """Return how many CPUs "0-3,6" names; 1 when it names none."""
-    count = 0
-    for first, last in re.findall(r"(\d+)(?:-(\d+))?", ranges):
-        count += int(last or first) - int(first) + 1
-    return max(1, count)
-
-
-def _fastest(condition: Any) -> tuple[int, int, str] | None:
-    """Return the fastest cluster's clock during the timed loop: (kHz, its highest kHz, its governor)."""
-    if condition.get("when") != "during" or condition.get("pass") == "memory":
-        return None
-    clocks = [
-        (int(c["cur_khz"]), int(c["max_khz"]), str(c.get("governor", "")))
-        for c in condition.get("clusters", ())
-        if c.get("cur_khz") and c.get("max_khz")
-    ]
-    return max(clocks, default=None)

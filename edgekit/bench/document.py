@@ -1,7 +1,7 @@
 """The JSON of `edgekit bench`: a contract. Keys are named like the types' fields, units stand in the names.
 
-A percentile is {"value", "low", "high"} or null when withheld; what was not measured is null, and never
-NaN or infinite. A new key may come; a key's meaning changes only with the schema's number.
+A percentile is {"value", "low", "high", "n", "n_eff"} or null when withheld; what was not measured is null,
+and never NaN or infinite. A new key may come; a key's meaning changes only with the schema's number.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def run_json(run: Run, summary: Summary) -> dict[str, Any]:
         "labels": list(summary.labels),
         "doubts": [asdict(doubt) for doubt in summary.doubts],
         "latency": asdict(summary.latency),
+        "sustained": None if summary.curve is None else asdict(summary.curve),
         "memory": None if summary.memory is None else asdict(summary.memory),
         "power": dict(summary.power),
         "parity": None if run.parity is None else asdict(run.parity),

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING
 
 from edgekit.bench import stats
+from edgekit.bench.binomial import least_samples
 from edgekit.bench.checks import doubts_of, labels_of, verdict_of
 from edgekit.bench.power import figures
-from edgekit.bench.summary import Estimate, Latency, Memory, Summary
+from edgekit.bench.summary import Latency, Memory, Summary
+from edgekit.bench.sustained import minute_curve
+from edgekit.bench.timed import timed_of
 from edgekit.units import ns_to_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edgekit.bench.run import MemoryReading, Run
+    from edgekit.bench.summary import Estimate
+    from edgekit.bench.timed import Levels
+
+PERCENTILES = {"P50": 0.5, "P90": 0.9, "P95": 0.95, "P99": 0.99}
+"""The percentiles of a summary, by the names under which they are shown."""
 
 
 def summarize(run: Run) -> Summary:
@@ -25,38 +36,43 @@ def summarize(run: Run) -> Summary:
         doubts=doubts,
         verdict=verdict_of(doubts),
         labels=labels_of(run),
+        curve=minute_curve(run.samples_ns, period_ns=round(float(run.plan.get("period_s") or 0.0) * 1e9)),
     )
 
 
 def _latency(run: Run) -> Latency:
-    samples = run.samples_ns
+    timed = timed_of(run)
+    ms = [ns_to_ms(sample) for sample in timed.samples]
+    levels = timed.levels / 1e6
+    found = {name: stats.percentile(ms, p, levels=levels) for name, p in PERCENTILES.items()}
     return Latency(
-        count=len(samples),
+        count=len(run.samples_ns),
         load_ms=None if run.load_ns is None else ns_to_ms(run.load_ns),
         first_ms=None if run.first_ns is None else ns_to_ms(run.first_ns),
-        p50_ms=_estimate(samples, 0.5),
-        p95_ms=_estimate(samples, 0.95),
-        min_ms=ns_to_ms(min(samples)) if samples else None,
-        max_ms=ns_to_ms(max(samples)) if samples else None,
-        mad_ms=ns_to_ms(stats.mad(samples)) if samples else None,
-        withheld=_withheld(len(samples)),
+        p50_ms=found["P50"],
+        p90_ms=found["P90"],
+        p95_ms=found["P95"],
+        p99_ms=found["P99"],
+        mean_ms=stats.mean(ms, levels=levels),
+        mad_estimate_ms=stats.mad_estimate(ms, levels=levels),
+        min_ms=ns_to_ms(min(run.samples_ns)) if ms else None,
+        max_ms=ns_to_ms(max(run.samples_ns)) if ms else None,
+        mad_ms=stats.mad(ms) if ms else None,
+        withheld=_withheld(ms, levels, found),
+        warmup_count=timed.warmup,
+        steady=timed.steady.reached,
+        overhead_ms=ns_to_ms(statistics.median(run.overhead_ns)) if run.overhead_ns else None,
     )
 
 
-def _estimate(samples: tuple[int, ...], p: float) -> Estimate | None:
-    found = stats.percentile(samples, p)
-    if found is None:
-        return None
-    return Estimate(value=ns_to_ms(found.value), low=ns_to_ms(found.low), high=ns_to_ms(found.high))
-
-
-def _withheld(count: int) -> str:
+def _withheld(ms: list[float], levels: Levels, found: Mapping[str, Estimate | None]) -> str:
     """Return which percentiles are withheld and how many more samples would do, or an empty string."""
-    reasons = [
-        f"{name} needs {stats.least_samples(p)} samples, {stats.least_samples(p) - count} more"
-        for name, p in (("P50", 0.5), ("P95", 0.95))
-        if count < stats.least_samples(p)
-    ]
+    reasons = []
+    for name, p in PERCENTILES.items():
+        if found[name] is None:
+            least, more = least_samples(p), stats.more_needed(ms, p, levels=levels)
+            kind = "samples" if len(ms) + more == least else "independent samples"
+            reasons.append(f"{name} needs {least} {kind}, {more} more")
     return "; ".join(reasons)
 
 

@@ -13,11 +13,21 @@ VERDICTS = ("valid", "suspect", "invalid")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A number with its interval (95 % unless its maker says otherwise), in the unit of its name."""
+    """A number with its interval (95 % unless its maker says otherwise), in the unit of its name.
+
+    Attributes:
+        value: the point.
+        low: the interval's lower end.
+        high: the interval's upper end.
+        n: how many samples it was made from; None when it was not made from samples.
+        n_eff: how many independent samples these are worth.
+    """
 
     value: float
     low: float
     high: float
+    n: int | None = None
+    n_eff: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +51,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Latency of the timed invocations, in milliseconds.
+    """Latency of the timed invocations, in milliseconds. Estimates are those of the steady state.
 
     Attributes:
         count: how many timed invocations.
@@ -49,10 +59,18 @@ class Latency:
         first_ms: the first invocation.
         p50_ms: None when withheld.
         p95_ms: None when withheld.
-        min_ms: the shortest; None without samples.
-        max_ms: the longest; None without samples.
+        min_ms: the shortest of all; None without samples.
+        max_ms: the longest of all; None without samples.
         mad_ms: the median absolute deviation from the median; None without samples.
         withheld: why a percentile is withheld and how many more samples would do, or "".
+        p90_ms: None when withheld.
+        p99_ms: None when withheld.
+        mean_ms: None when withheld.
+        mad_estimate_ms: mad_ms with its interval; None when withheld.
+        warmup_count: invocations after the first one that the estimates leave out before the steady state,
+            those that were asked for included.
+        steady: whether the steady state was reached; when not, the estimates are of all timed invocations.
+        overhead_ms: what the timed loop itself costs, median; None when not told.
     """
 
     count: int
@@ -64,6 +82,44 @@ class Latency:
     max_ms: float | None = None
     mad_ms: float | None = None
     withheld: str = ""
+    p90_ms: Estimate | None = None
+    p99_ms: Estimate | None = None
+    mean_ms: Estimate | None = None
+    mad_estimate_ms: Estimate | None = None
+    warmup_count: int = 0
+    steady: bool = True
+    overhead_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Minute:
+    """One minute of a run.
+
+    Attributes:
+        number: from 1 on.
+        count: its samples.
+        p50_ms: None when withheld.
+        p95_ms: None when withheld.
+    """
+
+    number: int
+    count: int
+    p50_ms: Estimate | None
+    p95_ms: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """A run minute by minute.
+
+    Attributes:
+        minutes: in order, at least two.
+        slowdown: P50 of the last minute over that of the first, minus 1, with its interval; None when one of
+            the two is withheld.
+    """
+
+    minutes: tuple[Minute, ...]
+    slowdown: Estimate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +147,11 @@ class Summary:
         run_id: the run's id.
         latency: see Latency.
         memory: None when it could not be measured.
-        power: as the run holds it: {"unavailable": reason} or figures.
+        power: {"unavailable": reason} or figures.
         doubts: reasons to mistrust it, the worst first.
         verdict: "valid", "suspect" or "invalid": what the doubts add up to.
         labels: what it must never be shown without ("emulated: qemu-user", "fake device").
+        curve: latency minute by minute; None for a run that did not last so long.
     """
 
     run_id: str
@@ -104,3 +161,4 @@ class Summary:
     doubts: tuple[Doubt, ...]
     verdict: str
     labels: tuple[str, ...] = ()
+    curve: Curve | None = None

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from edgekit.bench.document import _finite, run_json
@@ -20,17 +21,91 @@ def test_a_calm_run():
     assert latency.p50_ms.value == pytest.approx(10, rel=0.01)
     assert latency.min_ms <= latency.p95_ms.low < latency.p95_ms.high <= latency.max_ms
     assert 0 < latency.mad_ms < 0.1
-    assert latency.withheld == ""
+    assert latency.p50_ms.value < latency.p90_ms.value < latency.p95_ms.value
+    assert latency.p99_ms is None
+    assert latency.withheld == "P99 needs 299 samples, 99 more"
+    assert (latency.p50_ms.n, latency.p50_ms.n_eff) == (200, 200)
+    assert latency.mean_ms.low < 10 < latency.mean_ms.high
+    assert latency.mad_estimate_ms.low < latency.mad_ms < latency.mad_estimate_ms.high
+    assert (latency.warmup_count, latency.steady, latency.overhead_ms) == (10, True, None)
+    assert summary.curve is None
 
 
 def test_percentiles_are_withheld_with_their_reason():
     latency = summarize(example_run(samples_ns=example_samples(50))).latency
     assert latency.p95_ms is None
     assert latency.p50_ms is not None
-    assert latency.withheld == "P95 needs 59 samples, 9 more"
+    assert latency.withheld == "P95 needs 59 samples, 9 more; P99 needs 299 samples, 249 more"
     none = summarize(example_run(samples_ns=(), load_ns=None, first_ns=None)).latency
     assert (none.p50_ms, none.load_ms, none.first_ms, none.min_ms, none.max_ms) == (None,) * 5
-    assert none.withheld == "P50 needs 6 samples, 6 more; P95 needs 59 samples, 59 more"
+    assert none.withheld == (
+        "P50 needs 6 samples, 6 more; P90 needs 29 samples, 29 more; "
+        "P95 needs 59 samples, 59 more; P99 needs 299 samples, 299 more"
+    )
+
+
+def test_p99_comes_with_enough_samples():
+    latency = summarize(example_run(samples_ns=example_samples(299))).latency
+    assert latency.withheld == ""
+    assert latency.p99_ms.value <= latency.p99_ms.high <= latency.max_ms
+
+
+def noisy(count, seed=1):
+    return (1e7 * (1 + 0.01 * np.random.default_rng(seed).normal(size=count))).astype(int)
+
+
+def test_warm_up_is_found_and_left_out():
+    samples = noisy(400)
+    samples[:60] = samples[:60] * 13 // 10
+    run = example_run(
+        samples_ns=tuple(samples.tolist()), warmup_ns=(14_000_000,) * 10, overhead_ns=(300,) * 9
+    )
+    latency = summarize(run).latency
+    assert latency.warmup_count == pytest.approx(70, abs=2)
+    assert latency.p50_ms.n == 410 - latency.warmup_count
+    assert latency.count == 400
+    assert latency.max_ms > 12.5
+    assert latency.p95_ms.high < 10.5
+    assert latency.overhead_ms == 0.0003
+
+
+def test_a_level_that_moves_a_little_widens_the_interval_by_as_much():
+    samples = noisy(1000)
+    calm = summarize(example_run(samples_ns=tuple(samples.tolist()))).latency.p50_ms
+    samples[600:] = samples[600:] * 1015 // 1000
+    moved = summarize(example_run(samples_ns=tuple(samples.tolist()))).latency.p50_ms
+    assert calm.high - calm.low < 0.03
+    assert 0.15 < moved.high - moved.low < 0.19
+    assert moved.low < 10.0
+    assert moved.high > 10.14
+    assert moved.n_eff > 500
+
+
+def test_correlated_samples_say_what_they_are_worth():
+    values = noisy(400).astype(float)
+    smooth = np.convolve(values, np.ones(8) / 8, mode="valid").astype(int)
+    latency = summarize(example_run(samples_ns=tuple(smooth.tolist()))).latency
+    assert latency.p50_ms.n == len(smooth)
+    assert latency.p50_ms.n_eff < 100
+    assert "P99 needs 299 independent samples, " in latency.withheld
+
+
+def test_a_long_run_has_its_curve():
+    slow = tuple((noisy(400) * 60).tolist())
+    summary = summarize(example_run(samples_ns=slow, plan={**example_run().plan, "sustained": True}))
+    assert [minute.number for minute in summary.curve.minutes] == [1, 2, 3, 4]
+    assert abs(summary.curve.slowdown.value) < 0.01
+    found = document(example_run(samples_ns=slow))["sustained"]
+    assert set(found["minutes"][0]) == {"number", "count", "p50_ms", "p95_ms"}
+    assert document(example_run())["sustained"] is None
+    paced = example_run(plan={**example_run().plan, "period_s": 1.0})
+    assert len(summarize(paced).curve.minutes) == 3
+
+
+def test_a_hundred_thousand_samples_are_summarized():
+    latency = summarize(example_run(samples_ns=tuple(noisy(100_000).tolist()))).latency
+    assert latency.count == 100_000
+    assert latency.p99_ms.high / latency.p99_ms.low < 1.001
 
 
 def test_memory_counts_swap_and_takes_the_baseline_off():
@@ -72,7 +147,7 @@ def test_the_contracts_keys():
     assert {"id", "device", "verdict", "doubts", *KEYS} <= set(found)
     for key, inner in KEYS.items():
         assert inner <= set(found[key]), key
-    assert set(found["latency"]["p50_ms"]) == {"value", "low", "high"}
+    assert set(found["latency"]["p50_ms"]) == {"value", "low", "high", "n", "n_eff"}
     assert "samples_ns" not in found
 
 
