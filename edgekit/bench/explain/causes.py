@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from edgekit.bench.explain.conditions import Cause
-from edgekit.bench.explain.graph import COMPUTE
+from edgekit.bench.explain.graph import BORDERS, COMPUTE
 from edgekit.bench.explain.kernels import (
     ASYMMETRIC_WHY,
     LEAST_MACS_PER_BYTE,
@@ -106,8 +106,9 @@ def _no_kernel(pair: Pair, regions: Sequence[Region]) -> Cause:
 
 
 def _unfused(pair: Pair, regions: Sequence[Region]) -> Cause:
-    floats = [op for region in regions for op in region.float_ops]
-    kinds = Counter(op.kind for op in floats)
+    every = [op for region in regions for op in region.float_ops]
+    floats = [op for op in every if op.op in COMPUTE] or every
+    kinds = Counter(op.node.kind if op.node else op.kind for op in floats)
     names = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     why = Counter(reason for op in floats if (reason := _why_unfused(pair, op)))
     evidence = (
@@ -120,8 +121,8 @@ def _unfused(pair: Pair, regions: Sequence[Region]) -> Cause:
         code="unfused-qdq",
         line=f"quantize/dequantize pairs were not fused: {names} ran in float between them",
         evidence=tuple(filter(None, evidence)),
-        hint="quantize inputs, weights and outputs of these operators, each output read by its QuantizeLinear"
-        " alone, and convert again",
+        hint="quantize inputs, weights and outputs of these operators, each output by a QuantizeLinear of its"
+        " own that alone reads it, and convert again",
         share=pair.share([op for region in regions for op in region.ops]),
     )
 
@@ -233,10 +234,20 @@ GIVEN: tuple[Callable[[Pair], Iterator[Cause]], ...] = (_overhead, _memory_bound
 
 # --- the evidence -----------------------------------------------------------------------------------------
 def _lacks(pair: Pair, region: Region) -> list[str]:
-    """Return the kinds in a region that the runtime has no int8 kernel for."""
+    """Return the kinds in a region that the runtime has no int8 kernel for, in the file's words."""
     runtime = pair.b.run.runtime.name
-    kinds = [op.node.kind if op.node else op.kind for op in region.float_ops]
+    kinds = [op.node.kind for op in region.float_ops if op.node]
+    if len(kinds) < len(region.float_ops):  # some were made of a node by the runtime: HardSwish is two
+        kinds += _behind(pair, region) or [op.kind for op in region.float_ops if not op.node]
     return [kind for kind in dict.fromkeys(kinds) if not has_int8_kernel(runtime, kind)]
+
+
+def _behind(pair: Pair, region: Region) -> list[str]:
+    """Return the kinds of the file's nodes that read what a region's dequantize operators write."""
+    written = [name for op in region.borders if op.op == "dequantize" and op.node for name in op.node.outputs]
+    graph = pair.b.graph
+    readers = [node for name in written for node in (graph.consumers(name) if graph else ())]
+    return [node.kind for node in readers if node.op not in BORDERS]
 
 
 def _why_unfused(pair: Pair, op: Op) -> str:
@@ -251,7 +262,7 @@ def _why_unfused(pair: Pair, op: Op) -> str:
         return "an input comes from no DequantizeLinear"
     readers = [one for name in node.outputs for one in graph.consumers(name)]
     if not readers or any(one.op != "quantize" for one in readers):
-        return "its output is read by more than a QuantizeLinear"
+        return "its output goes to no QuantizeLinear at once"
     return "its pattern of types is none that the runtime fuses"
 
 

@@ -82,11 +82,17 @@ def headline(pair: Pair) -> str:
     if a is None or b is None or ratio is None:
         return f"{right} against {left}: the medians are withheld"
     times = f"({number_text(b.value)} ms against {number_text(a.value)} ms)"
+    where = "on an emulated device, " if _emulated(pair) else ""
     if pair.outcome == "no difference":
-        return f"{right} is as fast as {left} {times}"
+        return f"{where}{right} is as fast as {left} {times}"
     if pair.outcome == "slower":
-        return f"{right} is {ratio:.2f} times slower than {left} {times}"
-    return f"{right} is {1.0 / ratio:.2f} times faster than {left} {times}"
+        return f"{where}{right} is {ratio:.2f} times slower than {left} {times}"
+    return f"{where}{right} is {1.0 / ratio:.2f} times faster than {left} {times}"
+
+
+def _emulated(pair: Pair) -> bool:
+    """Return whether times say nothing of hardware: then no gain is called usual."""
+    return any(side.run.facts.get("emulated") for side in (pair.a, pair.b))
 
 
 def _check(first: Run, second: Run) -> None:
@@ -111,6 +117,7 @@ def _causes(pair: Pair) -> tuple[Cause, ...]:
     if pair.a.kind == pair.b.kind == FLOAT and not found:
         return (_nothing(pair),)
     fast = pair.outcome == "faster" and pair.ratio is not None and pair.ratio <= 1.0 / EXPECTED_GAIN
+    fast = fast and not _emulated(pair)
     large = found and found[0].share is not None and found[0].share >= LARGE_SHARE
     given = {"memory-bound", "no-dot-product", "overhead"}
     if fast and (not large or found[0].code in given):

@@ -79,7 +79,7 @@ def litert_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Co
 
 
 def by_place(events: list[Any], runs: int) -> list[dict[str, Any]]:
-    """Return the operators of alike invocations; a delegate's numbers begin anew in each of its partitions."""
+    """Return the operators of alike invocations; a delegate's numbers begin anew in each partition."""
     size = len(events) // max(1, runs)
     once = [event[:3] for event in events[:size]]
     if not size or [event[:3] for event in events] != once * runs:
