@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from edgekit.bench import checks_device, checks_samples
+from edgekit.bench import checks_device, checks_samples, checks_state
 from edgekit.bench.binomial import least_samples
 from edgekit.bench.power import doubts_of_power, figures
 from edgekit.bench.summary import Doubt
@@ -130,6 +130,10 @@ CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     checks_device.placement,
     checks_samples.few_samples,
     _not_hardware,
+    checks_state.state_lost,
+    checks_state.governed,
+    checks_state.fixed_clock,
+    checks_state.hidden_throttling,
     checks_device.throttled,
     checks_device.canary,
     checks_device.frequency,

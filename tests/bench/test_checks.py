@@ -60,6 +60,8 @@ SWAPPED = tuple(
 )
 PINNED = {**CALM.plan, "cores": "4-7"}
 SUSPECT = {
+    "clock-moved": {"plan": {**CALM.plan, "frequency_khz": 1030}, "conditions": conditions()},
+    "thermal-override": {"conditions": conditions(after={"thermal_override": True})},
     "unproven": {"parity": None},
     "blind": {"parity": parity(blind=True)},
     "few-samples": {"samples_ns": example_samples(58)},
@@ -101,6 +103,8 @@ def test_each_doubt_alone_makes_a_run_suspect(code):
 
 
 INVALID = {
+    "state-lost": {"conditions": conditions(after={"state_lost": "the host was silent"})},
+    "governor-moved": {"plan": {**CALM.plan, "governor": "performance"}, "conditions": conditions()},
     "outputs-wrong": {"parity": parity(max_abs_error=0.021, ok=False)},
     "outputs-unusable": {
         "parity": ParityReading(
