@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from edgekit.bench import checks_device, checks_samples, checks_state
+from edgekit.bench import checks_device, checks_samples, checks_state, profile
 from edgekit.bench.binomial import least_samples
 from edgekit.bench.power import doubts_of_power, figures
 from edgekit.bench.summary import Doubt
@@ -127,6 +127,7 @@ def _power(run: Run) -> Iterator[Doubt]:
 CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     _outputs,
     _broken_off,
+    profile.fallback,
     checks_device.placement,
     checks_samples.few_samples,
     _not_hardware,

@@ -122,6 +122,7 @@ class BenchPlan:
         precision: half the width of P50's and P95's intervals, relative to them, at which the timed loop
             ends; None to run all.
         sustained: whether the run is to show what the device keeps up for all of max_s.
+        allow_fallback: whether operators may run elsewhere than asked without making the run invalid.
         state: what is asked of the devices' state while the runs last.
     """
 
@@ -135,6 +136,7 @@ class BenchPlan:
     period_s: float = 0.0
     precision: float | None = None
     sustained: bool = False
+    allow_fallback: bool = False
     state: DeviceState = STATE
 
     def __post_init__(self) -> None:
@@ -163,7 +165,7 @@ class BenchPlan:
 
     def asked(self, item: Item) -> dict[str, Any]:
         """Return what was asked for, as a run records it."""
-        names = ("runs", "warmup", "max_s", "period_s", "precision", "sustained")
+        names = ("runs", "warmup", "max_s", "period_s", "precision", "sustained", "allow_fallback")
         asked = {name: getattr(self, name) for name in names}
         return {**asked, **asdict(item.placement), "passes": list(self.passes), **self.state.asked()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,20 @@ def add_commands(commands: Any) -> None:
         "--sustained", type=float, metavar="MIN", help="run for MIN minutes: what the device keeps up"
     )
     parser.add_argument("--max-s", type=float, metavar="S", help="limit of the timed loop (default 30)")
+    _add_profile(parser)
     _add_power(parser)
     _add_state(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
+
+
+def _add_profile(parser: Any) -> None:
+    parser.add_argument(
+        "--profile", action="store_true", help="measure each operator too, for edgekit explain"
+    )
+    parser.add_argument(
+        "--allow-fallback", action="store_true",
+        help="with --profile: operators that the delegate leaves out do not make a run invalid",
+    )  # fmt: skip
 
 
 def _add_power(parser: Any) -> None:
@@ -130,7 +142,7 @@ def bench(args: Namespace) -> int:
     from edgekit.bench.document import bench_json
     from edgekit.bench.execute import execute
     from edgekit.bench.metering import PowerWish
-    from edgekit.bench.plan import make_plan
+    from edgekit.bench.plan import PASSES, make_plan
     from edgekit.store import Store
 
     plan = make_plan(
@@ -149,7 +161,9 @@ def bench(args: Namespace) -> int:
         precision=args.until_precision,
         sustained=args.sustained is not None,
         state=_state(args),
+        passes=(*PASSES, "profile") if args.profile else PASSES,
     )
+    plan = replace(plan, allow_fallback=args.allow_fallback)
     with Store.open(args.store) as store, Progress(quiet=args.json) as progress:
         result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
     if args.json:

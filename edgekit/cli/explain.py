@@ -90,13 +90,14 @@ def print_explanation(console: Console, told: Explanation, *, whole: bool = Fals
 def _benched(args: Namespace, store: Any) -> tuple[Run, Run]:
     """Bench two artifacts of a bundle, one after the other, and return their runs."""
     from edgekit.bench.execute import execute
+    from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import make_plan
 
     (bundle,) = args.what if len(args.what) == 1 else _refuse(args.what)
     recipes = _two((args.recipes or "").split(","), "recipes")
     plan = make_plan(
         [Path(bundle)], [args.device], recipes=recipes, runs=args.runs, threads=args.threads,
-        cores=(args.cores,), passes=_PASSES,
+        cores=(args.cores,), passes=_PASSES, power=PowerWish(mode="never"),
     )  # fmt: skip
     with Progress(quiet=args.json) as progress:
         result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))

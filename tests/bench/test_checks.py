@@ -102,9 +102,14 @@ def test_each_doubt_alone_makes_a_run_suspect(code):
     assert doubts[code].hint.endswith(".")
 
 
+LEFT_OUT = (
+    {"e": "nodes", "nodes": [{"index": 0, "kind": "CONV_2D", "inputs": [0], "outputs": [1]}]},
+    {"e": "op", "index": 0, "kind": "CONV_2D", "name": "", "where": "built-in", "ns": [9_000]},
+)
 INVALID = {
     "state-lost": {"conditions": conditions(after={"state_lost": "the host was silent"})},
     "governor-moved": {"plan": {**CALM.plan, "governor": "performance"}, "conditions": conditions()},
+    "fallback": {"ops": LEFT_OUT},
     "outputs-wrong": {"parity": parity(max_abs_error=0.021, ok=False)},
     "outputs-unusable": {
         "parity": ParityReading(

@@ -145,7 +145,8 @@ def test_a_package_can_not_be_brought_yet(make_bundle):
 def test_what_was_asked_for_is_recorded(make_bundle):
     plan = make_plan([make_bundle().root], ["local://"], runs=7, warmup=2, threads=3, max_s=1.5)
     asked = {"runs": 7, "warmup": 2, "threads": 3, "cores": "", "max_s": 1.5, "period_s": 0.0,
-             "precision": None, "sustained": False, "passes": ["memory", "latency"]}  # fmt: skip
+             "precision": None, "sustained": False, "allow_fallback": False,
+             "passes": ["memory", "latency"]}  # fmt: skip
     assert plan.asked(plan.items[0]) == asked
     assert isinstance(plan, BenchPlan)
 
