@@ -22,16 +22,18 @@ from edgekit.bench.around import Around, cpus_used
 from edgekit.bench.checks import DONE
 from edgekit.bench.golden import stage
 from edgekit.bench.metering import Metering, metering
+from edgekit.bench.precision import Watch
 from edgekit.bench.record import Header, from_events
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.runners.cores import cores_of
+from edgekit.runners.follow import last_of
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES
 from edgekit.runners.state import changed
 from edgekit.runners.transport import open_transport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from edgekit.bench.plan import BenchPlan, Item, Skipped
     from edgekit.bench.run import Run
@@ -264,15 +266,29 @@ class _Bench:
             golden = None
             if item.provable and work.bundle is not None and work.artifact is not None:
                 golden = stage(work.bundle, work.artifact, Path(folder))
-            done = 0
             run = closing(runner.run(job, work.path, work.ref.sha256, golden))
             with power.listening(runner) as hear, run as stream:
-                for event in stream:
-                    events.append(event)
-                    hear(event)
-                    if event["e"] == "samples":
-                        done += len(event["ns"])
-                        self._step(item.device, "run", item, done=done)
+                try:
+                    for event in self._until_precise(stream, runner, run_id, item):
+                        events.append(event)
+                        hear(event)
+                except KeyboardInterrupt:
+                    events.extend(last_of(stream))
+                    raise
+
+    def _until_precise(
+        self, stream: Iterable[dict[str, Any]], runner: Runner, run_id: str, item: Item
+    ) -> Iterator[dict[str, Any]]:
+        """Yield a run's events; show how far it is, and end its loop once it is as precise as asked."""
+        watch, done = Watch(self.plan.precision) if self.plan.precision is not None else None, 0
+        for event in stream:
+            yield event
+            if event["e"] == "samples":
+                done += len(event["ns"])
+                self._step(item.device, "run", item, done=done)
+            if watch is not None and _precise(watch, event):
+                runner.enough(run_id)
+                watch = None
 
     def _header(self, runner: Runner, item: Item) -> Header:
         facts = runner.facts.to_json()
@@ -327,6 +343,13 @@ class _Bench:
                 note=note,
             )
         )
+
+
+def _precise(watch: Watch, event: Mapping[str, Any]) -> bool:
+    """Take what an event tells of the loop; return whether it is precise enough now."""
+    if event["e"] == "warmup":
+        watch.warm(event["ns"])
+    return event["e"] == "samples" and watch.add(event["ns"])
 
 
 def _reason(trouble: EdgeKitError | None) -> str:
