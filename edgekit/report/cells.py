@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from edgekit.bench.run import ParityReading, Run
-    from edgekit.bench.summary import Doubt, Estimate, Latency, Memory, Summary
+    from edgekit.bench.summary import Curve, Doubt, Estimate, Latency, Memory, Summary
 
 NOT_HARDWARE = "not a hardware benchmark"
+_EXTRA = ("P90", "P99")
+"""Percentiles of which nothing is said where their reason is not told."""
+_WORTH = 0.9
+"""Share of the samples from which on they are taken for independent."""
 _SOFT_LABELS = ("emulated", "instruction time", "fake", "null")
 
 
@@ -56,7 +60,11 @@ class Row:
         first: the first invocation.
         p50: the median, or why it is withheld.
         p95: likewise.
+        p90: likewise.
+        p99: likewise.
         count: timed invocations.
+        count_more: warm-up, and what the samples are worth where that is less than their number, or "".
+        sustained: the last minute against the first, or "".
         memory: peak over baseline.
         peak: the peak itself, or "".
         power: figures, or why there are none.
@@ -76,8 +84,12 @@ class Row:
     load: Figure
     first: Figure
     p50: Figure
+    p90: Figure
     p95: Figure
+    p99: Figure
     count: str
+    count_more: str
+    sustained: str
     memory: Figure
     peak: str
     power: str
@@ -218,8 +230,12 @@ def _row(run: Run, summary: Summary, numbers: Mapping[tuple[object, ...], int]) 
         load=_time(summary.latency.load_ms),
         first=_time(summary.latency.first_ms),
         p50=_percentile(summary.latency, "P50", summary.latency.p50_ms),
+        p90=_percentile(summary.latency, "P90", summary.latency.p90_ms),
         p95=_percentile(summary.latency, "P95", summary.latency.p95_ms),
+        p99=_percentile(summary.latency, "P99", summary.latency.p99_ms),
         count=str(summary.latency.count),
+        count_more=_count_more(summary.latency),
+        sustained=sustained_text(summary.curve),
         memory=_memory(summary.memory),
         peak="" if summary.memory is None else units.bytes_text(summary.memory.peak_pss_bytes),
         power=power_text(summary.power),
@@ -244,6 +260,8 @@ def _percentile(latency: Latency, name: str, estimate: Estimate | None) -> Figur
     if latency.count == 0:
         return Figure(text="no samples")
     reason = _withheld(clean(latency.withheld), name)
+    if name in _EXTRA and f"{name} " not in latency.withheld:
+        reason = ""
     return Figure(text=f"withheld: {reason}" if reason else "withheld")
 
 
@@ -253,6 +271,29 @@ def _withheld(reasons: str, name: str) -> str:
     reason = mine[0].removeprefix(f"{name} ") if mine else reasons
     needs, comma, more = reason.partition(" samples, ")
     return f"needs {more}" if comma and needs.startswith("needs ") else reason
+
+
+def sustained_text(curve: Curve | None) -> str:
+    """Return the last minute against the first: '+7.7 % [6.6 %, 8.9 %] from minute 1 to minute 5', or ""."""
+    if curve is None:
+        return ""
+    span = f"from minute 1 to minute {curve.minutes[-1].number}"
+    found = curve.slowdown
+    if found is None:
+        return f"withheld {span}: too few samples a minute"
+    value, low, high = (f"{100 * share:+.1f} %" for share in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}] {span}"
+
+
+def _count_more(latency: Latency) -> str:
+    """Return '12 warm-up, worth 57': what was left out before, and how many independent samples there are."""
+    parts = [f"{latency.warmup_count} warm-up"] if latency.warmup_count else []
+    found = latency.p50_ms
+    if not latency.steady:
+        parts.append("not steady")
+    if found and found.n and found.n_eff and found.n_eff < _WORTH * found.n:
+        parts.append(f"worth {found.n_eff:.0f}")
+    return ", ".join(parts)
 
 
 def _memory(memory: Memory | None) -> Figure:

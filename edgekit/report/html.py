@@ -17,7 +17,7 @@ from edgekit._version import __version__
 from edgekit.bench.summary import VERDICTS
 from edgekit.bundle import write_atomic
 from edgekit.errors import MissingExtraError, UsageError
-from edgekit.report import plots, record
+from edgekit.report import curve, plots, record
 from edgekit.report.cells import NOT_HARDWARE, banner, clean, groups_of, rows_of
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def render(pairs: Sequence[tuple[Run, Summary]], *, title: str | None = None) ->
     groups = groups_of(rows)
     scripts = {"plotly": _plotly(), "page": _resource(_SCRIPT)}
     figures = {"latency": plots.latency_figure(pairs), "memory": plots.memory_figure(pairs)}
+    figures["sustained"] = curve.sustained_figure(pairs)
     page = environment.from_string(_resource(_TEMPLATE)).render(
         title=clean(title or _title(rows[0].source, {row.source for row in rows})),
         version=__version__,

@@ -27,14 +27,20 @@ if TYPE_CHECKING:
     from edgekit.report.cells import Group, Note, Row
 
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red"}
-COLUMNS = ("artifact", "runtime", "load", "first run", "P50", "P95", "memory", "power", "parity", "verdict")
-_RIGHT = {"load", "first run", "P50", "P95", "memory"}
+COLUMNS = (
+    "artifact", "runtime", "load", "first run", "P50", "P90", "P95", "P99", "samples", "memory", "power",
+    "parity", "verdict",
+)  # fmt: skip
+_EXTRA = {"P90", "P99", "samples"}
+"""Columns that are left out where they do not fit."""
+_RIGHT = {"load", "first run", "P50", "P90", "P95", "P99", "samples", "memory"}
+_UNTOLD = {"withheld", "no samples"}
 _GAP = 2
 _NARROWEST = 14
 _LONGEST_WORD = 40
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?: (?:ms|s|%|B|[KMGT]iB|[kMG]|dB|mJ|m?W|C|[MG]Hz))?")
 _MEANING = (
-    "P50 and P95: [95 % interval]. memory: peak PSS and swap over the baseline before load. "
+    "P50 to P99: steady state, [95 % interval]. memory: peak PSS and swap over the baseline before load. "
     "parity: largest error of the golden outputs on the device."
 )
 
@@ -54,7 +60,7 @@ def print_runs(console: Console, pairs: Sequence[tuple[Run, Summary]]) -> None:
         return
     rows, notes = rows_of(pairs)
     groups = groups_of(rows)
-    shapes = (_cells(rows, groups, stacked=False), _cells(rows, groups, stacked=True))
+    shapes = (_cells(rows, groups, stacked=s, extra=e) for s in (False, True) for e in (True, False))
     cells = next((c for c in shapes if _needed(c) <= console.width), None)
     for group in groups:
         _print_head(console, group)
@@ -63,6 +69,9 @@ def print_runs(console: Console, pairs: Sequence[tuple[Run, Summary]]) -> None:
                 _print_block(console, rows[index], with_power=not group.power)
         else:
             console.print(_group_table(cells, [cells[1][i] for i in group.members]))
+        for index in group.members:
+            if cells is not None and rows[index].sustained:
+                _line(console, f"{rows[index].artifact} sustained: P50 {rows[index].sustained}")
         _line(console, "")
     _line(console, _MEANING, style="dim")
     _print_notes(console, notes)
@@ -129,12 +138,19 @@ def print_table(
 
 
 def _cells(
-    rows: Sequence[Row], groups: Sequence[Group], *, stacked: bool
+    rows: Sequence[Row], groups: Sequence[Group], *, stacked: bool, extra: bool
 ) -> tuple[list[str], list[list[Text]]]:
     """Return the columns' names and each row's cells; what every device's head says already is left out."""
     threads = not all(group.threads for group in groups)
     told = [_row_cells(row, threads=threads, stacked=stacked) for row in rows]
-    names = [name for name in COLUMNS if not (name == "power" and all(group.power for group in groups))]
+    idle = set() if extra else set(_EXTRA)
+    idle |= {"power"} if all(group.power for group in groups) else set()
+    idle |= {
+        n
+        for n, figure in (("P90", "p90"), ("P99", "p99"))
+        if not any(getattr(r, figure).interval for r in rows)
+    }
+    names = [name for name in COLUMNS if name not in idle]
     return names, [[cells[name] for name in names] for cells in told]
 
 
@@ -150,7 +166,10 @@ def _row_cells(row: Row, *, threads: bool, stacked: bool) -> dict[str, Text]:
         "load": _joined("", str(row.load)),
         "first run": _joined("", str(row.first)),
         "P50": _estimate(row.p50, stacked=stacked),
+        "P90": _estimate(row.p90, stacked=stacked),
         "P95": _estimate(row.p95, stacked=stacked),
+        "P99": _estimate(row.p99, stacked=stacked),
+        "samples": _joined("\n" if stacked else " ", row.count, row.count_more, style="dim"),
         "memory": _joined("", str(row.memory)),
         "power": _joined("", _broken(row.power) if stacked else row.power),
         "parity": parity,
@@ -246,7 +265,11 @@ def _print_block(console: Console, row: Row, *, with_power: bool) -> None:
         ("runtime", f"{row.runtime}, {row.threads}"),
         ("load", f"{row.load}, first run {row.first}"),
         ("P50", _estimate(row.p50, stacked=False)),
+        *([("P90", _estimate(row.p90, stacked=False))] if row.p90.interval else []),
         ("P95", _estimate(row.p95, stacked=False)),
+        *([("P99", _estimate(row.p99, stacked=False))] if row.p99.text not in _UNTOLD else []),
+        ("samples", f"{row.count}, {row.count_more}" if row.count_more else row.count),
+        *([("sustained", f"P50 {row.sustained}")] if row.sustained else []),
         ("memory", f"{row.memory}{peak}"),
         *([("power", row.power)] if with_power else []),
         ("parity", f"{row.parity}{more}"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from edgekit.bench.run import ArtifactRef, MemoryReading, ParityReading, Run, RuntimeRef
-from edgekit.bench.summary import Doubt, Estimate, Latency, Memory, Summary
+from edgekit.bench.summary import Curve, Doubt, Estimate, Latency, Memory, Minute, Summary
 
 MIB = 1 << 20
 NO_POWER = {"unavailable": "no sensor"}
@@ -70,7 +70,7 @@ class Make:
             versions={"edgekit": "0.1.0", "protocol": "1"},
         )  # fmt: skip
 
-    def summary(self, run, *, doubts=(), verdict=None, labels=(), withheld="", **_):
+    def summary(self, run, *, doubts=(), verdict=None, labels=(), withheld="", **parts):
         worst = verdict or ("valid" if not doubts else max((d.verdict for d in doubts), key=len))
         first, peak = (run.memory[0], run.memory[-1]) if run.memory else (None, None)
         memory = peak and Memory(
@@ -81,23 +81,37 @@ class Make:
         )
         ms = sorted(n / 1e6 for n in run.samples_ns)
         return Summary(
-            run_id=run.id, latency=self.latency(run, ms, withheld), memory=memory, power=run.power,
+            run_id=run.id, latency=self.latency(run, ms, withheld, parts), memory=memory, power=run.power,
             doubts=tuple(doubts), verdict="invalid" if "invalid" in {d.verdict for d in doubts} else worst,
-            labels=tuple(labels),
+            labels=tuple(labels), curve=parts.get("curve"),
         )  # fmt: skip
 
     @staticmethod
-    def latency(run, ms, withheld):
+    def curve(*middles):
+        """Return a curve of these P50s, in milliseconds, each with an interval of 1 % to both sides."""
+        made = [Estimate(value=m, low=m * 0.99, high=m * 1.01) for m in middles]
+        minutes = [Minute(number=i, count=900, p50_ms=e, p95_ms=None) for i, e in enumerate(made, start=1)]
+        ratio = middles[-1] / middles[0] - 1
+        return Curve(
+            minutes=tuple(minutes), slowdown=Estimate(value=ratio, low=ratio - 0.01, high=ratio + 0.01)
+        )
+
+    @staticmethod
+    def latency(run, ms, withheld, parts):
         def at(share, low, high):
             pick = [ms[min(len(ms) - 1, max(0, int(s * len(ms))))] for s in (share, low, high)]
-            return Estimate(value=pick[0], low=pick[1], high=pick[2])
+            worth = len(ms) * parts.get("worth", 1.0)
+            return Estimate(value=pick[0], low=pick[1], high=pick[2], n=len(ms), n_eff=worth)
 
         return Latency(
             count=len(ms),
             load_ms=None if run.load_ns is None else run.load_ns / 1e6,
             first_ms=None if run.first_ns is None else run.first_ns / 1e6,
             p50_ms=at(0.5, 0.43, 0.57) if len(ms) >= 6 else None,
+            p90_ms=at(0.9, 0.86, 0.94) if len(ms) >= 29 else None,
             p95_ms=at(0.95, 0.92, 0.98) if len(ms) >= 59 else None,
+            p99_ms=at(0.99, 0.97, 1.0) if len(ms) >= 299 else None,
+            warmup_count=10,
             withheld=withheld or (f"P95 needs 59 samples, {59 - len(ms)} more" if len(ms) < 59 else ""),
         )
 

@@ -1,5 +1,7 @@
 """What a run says as text: labels, withheld numbers, doubts, and nothing that steers a terminal."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgekit.errors import UsageError
@@ -27,6 +29,33 @@ def test_withheld_percentiles_say_what_they_need_each_its_own(make):
     assert str(row.p95) == "withheld: needs 9 more"
     row = row_of(make(count=3, withheld="P50 needs 6 samples, 3 more; P95 needs 59 samples, 56 more"))
     assert (str(row.p50), str(row.p95)) == ("withheld: needs 3 more", "withheld: needs 56 more")
+
+
+def test_every_percentile_and_what_the_samples_are_worth(make):
+    row = row_of(make(count=300, worth=0.19))
+    for figure in (row.p50, row.p90, row.p95, row.p99):
+        assert figure.interval
+        assert figure.unit == "ms"
+    assert (row.count, row.count_more) == ("300", "10 warm-up, worth 57")
+    assert row_of(make(count=300)).count_more == "10 warm-up"
+    reasons = "P90 needs 29 samples, 9 more; P95 needs 59 samples, 39 more; P99 needs 299 samples, 279 more"
+    row = row_of(make(count=20, withheld=reasons))
+    assert [str(f) for f in (row.p90, row.p99)] == ["withheld: needs 9 more", "withheld: needs 279 more"]
+    assert str(row_of(make(count=50)).p99) == "withheld"
+
+
+def test_a_run_that_was_never_steady_says_so(make):
+    run, summary = make()
+    moved = replace(summary, latency=replace(summary.latency, steady=False))
+    assert row_of((run, moved)).count_more == "10 warm-up, not steady"
+
+
+def test_the_last_minute_stands_against_the_first(make):
+    row = row_of(make(curve=make.curve(10.0, 10.4, 11.0)))
+    assert row.sustained == "+10.0 % [+9.0 %, +11.0 %] from minute 1 to minute 3"
+    few = replace(make.curve(10.0, 11.0), slowdown=None)
+    assert row_of(make(curve=few)).sustained == "withheld from minute 1 to minute 2: too few samples a minute"
+    assert row_of(make()).sustained == ""
 
 
 def test_a_reason_in_other_words_is_kept_as_it_is(make):

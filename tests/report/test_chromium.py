@@ -69,6 +69,12 @@ def test_both_plots_are_drawn_and_the_console_is_silent(load, bench):
     assert plot(dom, "memory").count('class="point"') >= 24
 
 
+def test_the_curve_of_sustained_load_is_drawn(load, make):
+    dom, lines = load([make(curve=make.curve(10.0, 10.4, 11.0, 11.2))])
+    assert lines == []
+    assert plot(dom, "sustained").count('class="point"') >= 4
+
+
 @pytest.mark.parametrize("count", [1, 40])
 def test_one_run_and_forty(load, make, count):
     pairs = [make(index=i, device=f"adb://R{i // 8}", recipe=f"tflite-int8-prune{i}") for i in range(count)]

@@ -65,6 +65,20 @@ def test_the_page_says_all_that_the_table_does(page):
     )
 
 
+def test_outer_percentiles_worth_and_warm_up_are_there(make):
+    page = Page(render([make(count=300, worth=0.19)]))
+    for words in ("P90, ms", "P99, ms", "300 10 warm-up worth 57", "Steady state"):
+        assert words in page.text
+
+
+def test_sustained_load_has_its_plot_and_its_words(make):
+    page = Page(render([make(index=0), make(index=1, curve=make.curve(10, 11))]))
+    assert "P50 +10.0 % [+9.0 %, +11.0 %] from minute 1 to minute 2" in page.text
+    plots = [a["id"] for a in page.all("div") if "data-figure" in a]
+    assert plots == ["plot-latency", "plot-sustained", "plot-memory"]
+    assert json.loads(page.scripts["figure-sustained"])["data"][0]["x"] == [1, 2]
+
+
 def test_verdicts_are_words_and_counted(page):
     assert "3 valid 7 suspect 2 invalid" in page.text
     chips = [a["class"] for a in page.all("span") if a.get("class", "").startswith("chip")]

@@ -1,10 +1,11 @@
 """The plots as data: where things stand, what is drawn of long runs, and plotly takes it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from edgekit.report import plots
+from edgekit.report import curve, plots
 from edgekit.report.slots import Slots, envelope, escaped, thinned
 
 MIB = 1 << 20
@@ -172,3 +173,30 @@ def test_tags_in_names_are_shown_and_not_read(make):
     assert "&lt;a href" in shown
     assert figure["layout"]["yaxis"]["ticktext"] == ["&lt;b&gt;&amp;lt;"]
     assert escaped("<&>") == "&lt;&amp;&gt;"
+
+
+def test_the_curve_of_sustained_load(make):
+    pairs = [make(index=0), make(index=1, recipe="onnx-int8", curve=make.curve(10.0, 10.4, 11.0))]
+    figure = curve.sustained_figure(pairs)
+    (line,) = figure["data"]
+    assert (line["x"], line["y"]) == ([1, 2, 3], [0, 4, 10])
+    assert line["error_y"]["array"][2] == pytest.approx(1.1)
+    assert line["name"] == "onnx-int8"
+    assert "minute 3: P50 11.0 ms" in line["text"][2]
+    assert curve.sustained_figure(pairs[:1]) is None
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    graph_objects.Figure(json.loads(json.dumps(figure), object_hook=painted_black))
+
+
+def test_a_minute_that_is_withheld_is_left_out(make):
+    kept = make.curve(10.0, 11.0)
+    empty = replace(kept.minutes[1], p50_ms=None)
+    one = replace(kept, minutes=(kept.minutes[0], empty))
+    none = replace(kept, minutes=(replace(kept.minutes[0], p50_ms=None), empty))
+    assert curve.sustained_figure([make(curve=one)])["data"][0]["x"] == [1]
+    assert curve.sustained_figure([make(curve=none)]) is None
+
+
+def test_devices_are_told_apart_in_the_curve(make):
+    pairs = [make(index=i, device=f"adb://{i}", curve=make.curve(10, 11)) for i in range(2)]
+    assert [line["name"][-7:] for line in curve.sustained_figure(pairs)["data"]] == ["adb://0", "adb://1"]

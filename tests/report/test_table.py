@@ -218,3 +218,29 @@ def test_a_small_table_takes_text_as_it_is():
 def test_rows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="zip"):
         printed(print_table, "t", ("a", "b"), [("1",)], width=80)
+
+
+def test_the_outer_percentiles_and_the_count_are_there_where_they_fit(make):
+    pairs = [make(index=i, count=300, worth=0.19) for i in range(2)]
+    wide = printed(print_runs, pairs, width=240)
+    for name in ("P50", "P90", "P95", "P99", "samples"):
+        assert name in wide
+    assert "300 10 warm-up, worth 57" in wide
+    medium = printed(print_runs, pairs, width=110)
+    assert "P95" in medium
+    assert "P90" not in medium
+    narrow = told(printed(print_runs, pairs, width=60))
+    assert "P99 " in narrow
+    assert "samples 300, 10 warm-up, worth 57" in narrow
+
+
+def test_a_percentile_that_nobody_has_gets_no_column(bench):
+    head = next(line for line in printed(print_runs, bench, width=240).splitlines() if "P50" in line)
+    assert "P90" in head
+    assert "P99" not in head
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_sustained_load_is_a_line_of_its_own(make, width):
+    text = told(printed(print_runs, [make(curve=make.curve(10, 11))], width=width))
+    assert "+10.0 % [+9.0 %, +11.0 %] from minute 1 to minute 2" in text
