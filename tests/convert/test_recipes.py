@@ -231,6 +231,7 @@ def test_converting_in_another_process_gives_the_same_bytes(made, tiny_file, tmp
 
     script = (
         "import sys; from pathlib import Path; from edgekit.convert import convert;"
+        "from edgekit.source.lean import own_process; own_process();"
         "from edgekit.recipe import parse_recipes; from edgekit.source import load_source;"
         "r = convert(load_source(sys.argv[1]), parse_recipes(sys.argv[3:]), Path(sys.argv[2]));"
         "print(*(a.sha256 for a in r.bundle.artifacts))"
