@@ -12,8 +12,9 @@ guides say, a fresh process a variant, from the same .keras file and the same 10
     onnx-int8     onnxruntime.quantization.quantize_static on the file above: QDQ, per channel, int8
     coreml-fp16   coremltools.convert on the network's concrete function: an ML program, its default precision
 
-Ratios: "whole processes" has all, imports included; "conversion" begins when all frameworks are imported, and
-of the vendors' four readings of the network only one is counted. A ratio never fails the command; an error
+Ratios: "whole processes" has all, imports included; "conversion" begins when all frameworks are imported (of
+EdgeKit's those that its command needs at once; what it imports as it goes counts), and of the vendors' four
+readings of the network only one is counted. A ratio never fails the command; an error
 does. After ctrl-C the whole rounds count.
 """
 
@@ -54,13 +55,7 @@ _IMPORTS = {
     "onnx-int8": ("onnx", "onnxruntime", "onnxruntime.quantization"),
     "coreml-fp16": (*_KERAS, "coremltools"),
 }
-_IMPORTS["edgekit"] = (
-    *dict.fromkeys(name for names in _IMPORTS.values() for name in names),
-    "ai_edge_litert.interpreter",
-    "litert_quantizer",
-    "edgekit.convert",
-    "edgekit.source",
-)
+_IMPORTS["edgekit"] = (*_KERAS, "edgekit.convert", "edgekit.source")
 
 
 class WorkFailedError(Exception):
