@@ -45,8 +45,8 @@ pass ends early when a file named like the spool, but with the ending .enough, a
                 ns [...] by profiled invocation, inputs and outputs [types] where the runtime tells
     output      golden (index), output (index), shape, data (base64 of little-endian float32, dequantized)
     idle        when ("before" | "after" the segments), begin_ns, end_ns: nothing ran but the sampler
-    segment     sampling (whether sensors were read meanwhile), begin_ns, end_ns, count (invocations), ns (some
-                of their durations)
+    segment     sampling (whether sensors were read meanwhile), begin_ns, end_ns, count (invocations),
+                ns (some of their durations)
     reading     t (when it began), took_ns, raw {name: text}, errors {name: why it could not be read}
     end         reason ("done" | "limit" | "enough" | "stopped" by SIGTERM),
                 count (timed invocations; in the memory pass those after the first)
@@ -56,9 +56,9 @@ Their order: memory: hello, memory baseline, load, memory loaded, first, memory 
 latency: hello, conditions before, load, first, warmup, placed, conditions during, samples (with more
 conditions between), conditions after, overhead, output, end. profile: hello, load, first, nodes, profiler,
 cores, op of each operator in the order in which they ran, end.
-power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end; the
-readings that came meanwhile stand behind each, in the order of t among themselves. They are taken by a process
-of its own, `PROGRAM --watch JOB.json`, which is stopped (SIGSTOP) while a segment shall run without it.
+power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end; behind
+each the readings that came meanwhile, in the order of t. They are taken by a process of its own, `PROGRAM
+--watch JOB.json PARENT`, which is stopped (SIGSTOP) while a segment shall run without it.
 `PROGRAM --clock` prints the clock of all these times.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.

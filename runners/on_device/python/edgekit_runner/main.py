@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             print(NOW())
             return 0
         if argv[:1] == ["--watch"]:
-            return sample(argv[1])
+            return sample(argv[1], int(argv[2]))
         with blame("job"):
             path, name = argv
             job = read_job(path)

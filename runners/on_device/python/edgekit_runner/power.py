@@ -95,9 +95,10 @@ class Sampler:
 
     def __init__(self, job: dict[str, Any], watch: dict[str, Any], spool: Spool) -> None:
         self.spool, self.path, self.read = spool, job["spool"] + ".readings", 0
-        started = os.path.splitext(job["spool"])[0] + ".json"
         some = watch["reads"] or watch["commands"]
-        self.argv = [sys.executable, "-I", sys.argv[0], "--watch", started] if some else []
+        self.argv = (
+            [sys.executable, "-I", sys.argv[0], "--watch", sys.argv[1], str(os.getpid())] if some else []
+        )
 
     def __enter__(self) -> Sampler:  # noqa: PYI034 - Python 3.7 has no Self
         if self.argv:
@@ -148,9 +149,9 @@ class Sampler:
         self.spool.flush()
 
 
-def sample(path: str) -> int:
-    """Read the sensors of a job over and over until told to end, or until nobody is there any more."""
-    job, parent = read_job(path), os.getppid()
+def sample(path: str, parent: int) -> int:
+    """Read the sensors of a job over and over until told to end, or until its parent is no more."""
+    job = read_job(path)
     watch = read_watch(job)
     with contextlib.suppress(OSError, AttributeError):
         os.sched_setaffinity(0, range(os.cpu_count() or 1))  # the loop's CPUs are for the loop
