@@ -56,8 +56,8 @@ Their order: memory: hello, memory baseline, load, memory loaded, first, memory 
 latency: hello, conditions before, load, first, warmup, placed, conditions during, samples (with more
 conditions between), conditions after, overhead, output, end. profile: hello, load, first, nodes, profiler,
 cores, op of each operator in the order in which they ran, end.
-power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end; behind
-each the readings that came meanwhile, in the order of t. They are taken by a process of its own, `PROGRAM
+power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end;
+behind each the readings that came meanwhile, in the order of t. They are taken by a process of its own, `PROGRAM
 --watch JOB.json PARENT`, which is stopped (SIGSTOP) while a segment shall run without it.
 `PROGRAM --clock` prints the clock of all these times.
 
