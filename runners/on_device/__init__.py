@@ -57,8 +57,8 @@ latency: hello, conditions before, load, first, warmup, placed, conditions durin
 conditions between), conditions after, overhead, output, end. profile: hello, load, first, nodes, profiler,
 cores, op of each operator in the order in which they ran, end.
 power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end;
-behind each the readings that came meanwhile, in the order of t. They are taken by a process of its own, `PROGRAM
---watch JOB.json PARENT`, which is stopped (SIGSTOP) while a segment shall run without it.
+behind each the readings that came meanwhile, in the order of t. They are taken by a process of its own,
+`PROGRAM --watch JOB.json PARENT`, which is stopped (SIGSTOP) while a segment shall run without it.
 `PROGRAM --clock` prints the clock of all these times.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
