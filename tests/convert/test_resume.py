@@ -79,7 +79,7 @@ for line in sys.stdin:
         begun.append(begin(job))
     print(json.dumps(ended + [end(child) for child in begun]), flush=True)
 """
-"""Each job in a process of its own, two at a time, forked where frameworks are imported and have not run yet."""
+"""Each job in a process of its own, two at a time, forked where the frameworks have not run yet."""
 
 
 @pytest.fixture(scope="module")
