@@ -15,6 +15,8 @@ from edgekit.bench.explain.kernels import (
     ASYMMETRIC_WHY,
     LEAST_MACS_PER_BYTE,
     PER_TENSOR_WHY,
+    SIGNED_WHY,
+    X86,
     has_int8_kernel,
 )
 from edgekit.bench.explain.side import DYNAMIC, FLOAT
@@ -33,6 +35,11 @@ MEMORY_SHARE = 0.5
 OVERHEAD_SHARE = 0.5
 """Which part of int8's median has to lie outside its operators."""
 _SHOWN = 4
+_HINT_UNFUSED = (
+    "quantize inputs, weights and outputs of these operators, each output by a QuantizeLinear of its own that"
+    " alone reads it, and convert again"
+)
+_HINT_SIGNED = "bench it on ARM, where these are fused, or quantize activations as uint8 for x86"
 
 
 def causes_of(pair: Pair) -> tuple[Cause, ...]:
@@ -121,8 +128,7 @@ def _unfused(pair: Pair, regions: Sequence[Region]) -> Cause:
         code="unfused-qdq",
         line=f"quantize/dequantize pairs were not fused: {names} ran in float between them",
         evidence=tuple(filter(None, evidence)),
-        hint="quantize inputs, weights and outputs of these operators, each output by a QuantizeLinear of its"
-        " own that alone reads it, and convert again",
+        hint=_HINT_SIGNED if SIGNED_WHY in why else _HINT_UNFUSED,
         share=pair.share([op for region in regions for op in region.ops]),
     )
 
@@ -188,7 +194,7 @@ def _memory_bound(pair: Pair) -> Iterator[Cause]:
         ops = [row.b for row in pair.rows if row.a in waiting and row.b is not None]
         yield Cause(
             code="memory-bound",
-            line="the network waits for memory more than it multiplies, and int8 speeds up multiplying",
+            line="the network moves memory more than it multiplies, and int8 speeds up multiplying alone",
             evidence=(
                 f"{share:.0%} of float's time: fewer than {LEAST_MACS_PER_BYTE:g} multiplications a byte",
                 ", ".join(f"{count} {op}" for op, count in counts.most_common(3)),
@@ -263,6 +269,10 @@ def _why_unfused(pair: Pair, op: Op) -> str:
     readers = [one for name in node.outputs for one in graph.consumers(name)]
     if not readers or any(one.op != "quantize" for one in readers):
         return "its output goes to no QuantizeLinear at once"
+    types = {kind for one in (*readers, *filter(None, above)) for kind in (*one.in_types, *one.out_types)}
+    machine = str(pair.b.run.facts.get("machine", ""))
+    if "int8" in types and machine in X86 and pair.b.run.runtime.name == "onnxruntime":
+        return SIGNED_WHY
     return "its pattern of types is none that the runtime fuses"
 
 

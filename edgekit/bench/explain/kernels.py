@@ -50,6 +50,16 @@ PER_TENSOR_WHY = (
 (int8 per tensor) the same, for XNNPACK gives each channel the one scale (xnn_create_convolution2d_nhwc_qs8
 copies it), QU8 1.8 ms, float 1.9 ms. So int8 per tensor costs accuracy, not time, and is not blamed."""
 
+SIGNED_WHY = (
+    "on x86 ONNX Runtime fuses uint8 activations alone, and turns int8 ones into them only where one operator"
+    " reads them"
+)
+"""QDQIsInt8Allowed in core/optimizer/qdq_transformer is false except on ARM, and the transformer that makes
+uint8 of int8 leaves pairs with several readers alone. Measured with 1.32: of MobileNetV2's 52 convolutions
+the 15 next to residual additions stayed float."""
+
+X86 = ("x86_64", "i686")
+
 LEAST_MACS_PER_BYTE = 4.0
 """Multiplications a byte of float32 moved, below which an operator waits for memory more than it computes.
 A core that multiplies 8 to 16 float32 a cycle reads 4 to 8 bytes a cycle from its second cache: it needs 1 to

@@ -1,0 +1,105 @@
+"""What a run keeps of its profile pass, and where its operators ran."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgekit.bench.explain.graph import Graph, Node
+from edgekit.bench.plan import Work
+from edgekit.bench.profile import delegated, delegation_of, fallback, kept
+from edgekit.testing.runs import example_run
+
+GRAPH = Graph(
+    format="tflite",
+    nodes=tuple(
+        Node(index=n, kind=kind, op=op, name=kind.lower())
+        for n, (kind, op) in enumerate([("CONV_2D", "conv"), ("CONV_2D", "conv"), ("SOFTMAX", "softmax")])
+    ),
+)
+
+
+def node(index, kind, inputs, outputs):
+    return {"index": index, "kind": kind, "inputs": inputs, "outputs": outputs}
+
+
+CHAIN = [node(0, "CONV_2D", [0, 10], [1]), node(1, "CONV_2D", [1, 11], [2]), node(2, "SOFTMAX", [2], [3])]
+
+
+def op(where, kind, index, ns):
+    return {"e": "op", "where": where, "kind": kind, "index": index, "name": "", "ns": [ns]}
+
+
+def litert(nodes, *ops, graph=GRAPH, **plan):
+    run = example_run()
+    told = ({"e": "nodes", "nodes": nodes}, *ops, {"e": "graph", **graph.to_json()})
+    return replace(run, ops=told, plan={**run.plan, **plan})
+
+
+def test_delegated_nodes_are_those_upwards_of_a_delegates_outputs():
+    whole = node(3, "DELEGATE", [0, 10, 11], [2])
+    assert delegated([whole], CHAIN) == {0, 1}
+    parts = [node(3, "DELEGATE", [0, 10], [1]), node(4, "DELEGATE", [2], [3])]
+    assert delegated(parts, CHAIN) == {0, 2}
+    assert delegated([], CHAIN) == set()
+
+
+def test_a_small_rest_is_no_fallback():
+    ops = (
+        op("XNNPACK", "Convolution", 0, 90),
+        op("XNNPACK", "Convolution", 1, 9),
+        op("built-in", "SOFTMAX", 2, 1),
+    )
+    told = delegation_of(litert([*CHAIN, node(3, "DELEGATE", [0, 10, 11], [2])], *ops))
+    assert told.counts == {"XNNPACK": 2, "built-in": 1}
+    assert told.outside == ("SOFTMAX",)
+    assert told.share == pytest.approx(0.01)
+    assert not told.fell_back
+
+
+@pytest.mark.parametrize(
+    ("delegates", "softmax_ns"),
+    [
+        ([], 1),  # silent: nothing was delegated
+        ([node(3, "DELEGATE", [0, 10], [1])], 1),  # partial: a convolution was left out
+        ([node(3, "DELEGATE", [0, 10, 11], [2])], 50),  # what was left out takes a third of the time
+    ],
+)
+def test_a_silent_or_partial_fallback_makes_a_run_invalid_unless_allowed(delegates, softmax_ns):
+    ops = (op("XNNPACK", "Convolution", 0, 50), op("XNNPACK", "Convolution", 1, 50))
+    rest = op("built-in", "SOFTMAX", 2, softmax_ns)
+    (doubt,) = fallback(litert([*CHAIN, *delegates], *ops, rest))
+    assert (doubt.code, doubt.verdict) == ("fallback", "invalid")
+    assert "--allow-fallback" in doubt.hint
+    (allowed,) = fallback(litert([*CHAIN, *delegates], *ops, rest, allow_fallback=True))
+    assert allowed.verdict == "suspect"
+
+
+def test_onnx_runtime_names_a_provider_with_each_node():
+    run = example_run()
+    ops = (op("CPUExecutionProvider", "Conv", 0, 9), op("OtherExecutionProvider", "Add", 1, 91))
+    run = replace(run, runtime=replace(run.runtime, name="onnxruntime"), ops=ops)
+    told = delegation_of(run)
+    assert told.counts == {"CPUExecutionProvider": 1, "OtherExecutionProvider": 1}
+    assert told.fell_back
+    assert [doubt.code for doubt in fallback(run)] == ["fallback"]
+
+
+def test_without_a_profile_nothing_is_known_or_doubted():
+    assert delegation_of(example_run()) is None
+    assert list(fallback(example_run())) == []
+
+
+def test_a_run_keeps_what_was_told_and_the_artifacts_graph(tmp_path):
+    ref = example_run().artifact
+    events = [
+        {"e": "hello", "pass": "profile", "t": 1, "run": "r"},
+        {"e": "cores", "pass": "profile", "t": 2, "cpus": {"0": 1}},
+        {"e": "samples", "pass": "latency", "t": 3, "ns": [1]},
+    ]
+    work = Work(ref=ref, path=tmp_path / "gone.tflite")
+    cores, graph = kept(events, work)
+    assert cores == {"e": "cores", "cpus": {"0": 1}}
+    assert graph["e"] == "no-graph"
+    assert "gone.tflite" in graph["reason"]
+    assert kept(events[2:], Work(ref=ref, path=Path("none"))) == ()
