@@ -82,7 +82,8 @@ class Metering:
         if meter is None or watch is None:
             yield lambda _event: None
             return
-        prepared, offsets = runner.prepare(), []
+        prepared = runner.prepare()
+        offsets: list[Offset] = []
         clock = [prepared.python, "-I", prepared.program, "--clock"]
         listener = Listener(meter, watch.period_s)
         self._readings = listener.readings
