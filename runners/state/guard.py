@@ -99,19 +99,23 @@ class Guard:
         self._nonce = nonce
         self._pause_s = heartbeat_s
         self._link = link
-        self._over = threading.Event()
+        self._begun, self._over = threading.Event(), threading.Event()
         self._lost = ""
         self._thread = threading.Thread(target=self._beat, name="edgekit-heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Begin to tell the device that the host is there."""
+        """Open the other way to the device, which takes a while, beside what is done meanwhile."""
         self._thread.start()
+
+    def begin(self) -> None:
+        """Begin to tell the device that the host is there."""
+        self._begun.set()
 
     def stop(self) -> None:
         """Stop telling it."""
         self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join(_JOIN_S)
+        self._begun.set()
+        self._thread.join(_JOIN_S)
 
     @property
     def lost(self) -> str:
@@ -132,18 +136,24 @@ class Guard:
 
     def _beat(self) -> None:
         """Beat until told to stop; a link that is lost is opened again for the next beat."""
-        with contextlib.ExitStack() as stack:
-            link: Transport | None = None
-            while not self._over.wait(self._pause_s):
+        link: Transport | None = None
+        try:
+            while not self._over.is_set():
                 try:
                     if link is None:
-                        link = stack.enter_context(self._link())
+                        link = self._link()
                     elif not link.is_open:
                         link.open()
-                    self._hear(ask(link, BEAT, self._nonce))
+                    self._begun.wait()
+                    if not self._over.is_set():
+                        self._hear(ask(link, BEAT, self._nonce))
                 except EdgeKitError:  # the next beat tries again; what is given back meanwhile is told then
                     if link is not None:
                         link.close()
+                self._over.wait(self._pause_s)
+        finally:
+            if link is not None:
+                link.close()
 
     def _hear(self, told: Sequence[Told]) -> None:
         if of_words(told, "gone"):
@@ -185,9 +195,10 @@ def changed(
         return
     check(transport, changes)
     silence_s = max(_LEAST_SILENCE_S, round(_SILENCES * heartbeat_s))
+    guard.start()
     try:
         _begin(transport, changes, nonce, silence_s)
-        guard.start()
+        guard.begin()
         yield guard
     except BaseException:
         guard.stop()

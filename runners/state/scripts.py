@@ -181,6 +181,7 @@ bad=$n n=$#
   if holds "$1" "$2" "$3"; then echo "changed|$1|$2|$3|"; else echo "mismatch|$1|$2|$3|$now"; bad=1; fi
   shift 3; n=$((n-3))
 done
+uptime_now; echo "${up:--} begun" >"$d/beat"
 [ "$bad" = 0 ] && exit 0
 if restore; then stop; leave; fi
 """
