@@ -92,6 +92,10 @@ def devices_clean(args: Namespace) -> int:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_text(part)}" for key, part in value.items() if part is not None)
+    if isinstance(value, (list, tuple)) and any(isinstance(part, dict) for part in value):
+        return "; ".join(_text(part) for part in value)
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(v) for v in value) or "-"
     return "-" if value in (None, "") else str(value)

@@ -76,3 +76,12 @@ def test_cleaning_gives_the_state_back_first(call, left):
     assert call("devices", "clean", "local://")[0] == 0
     assert value.read_text() == "old\n"
     assert not journal.parent.parent.exists()
+
+
+def test_a_probe_tells_the_cores_by_kind(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, out, _ = call("devices", "probe", "local://")
+    (line,) = [line for line in out.splitlines() if line.startswith("clusters")]
+    assert code == 0
+    assert "cpus 0" in line
+    assert "{" not in line
