@@ -77,7 +77,10 @@ def test_bench_prints_the_contract_stores_and_reports(call, made, tmp_path):
         latency = run["latency"]
         assert latency["count"] == 80
         for name in ("p50_ms", "p95_ms"):
-            assert latency[name]["low"] <= latency[name]["value"] <= latency[name]["high"]
+            found = latency[name]
+            # A busy machine's samples can be too alike to back a percentile: then it says so.
+            assert (found is None) == (f"{name[:3].upper()} needs" in latency["withheld"])
+            assert found is None or found["low"] <= found["value"] <= found["high"]
         assert {"load_ms", "first_ms"} <= latency.keys()
         memory = run["memory"]
         assert memory["peak_pss_bytes"] - memory["baseline_bytes"] == memory["peak_over_baseline_bytes"]

@@ -66,13 +66,13 @@ def test_the_shipped_checkpoint_is_right_on_images_it_never_saw(demo):
 def test_ship_or_not_ships_the_smallest_that_will_do(demo, tmp_path):
     folder, _ = demo
     words = (CHECKPOINT, "--preprocess", "signed", "--calibrate", folder / "calibrate", "--device", "local://",
-             "--store", "runs.sqlite", "--runs", 60, "-o", "shipped")  # fmt: skip
+             "--store", "runs.sqlite", "--runs", 2000, "-o", "shipped")  # fmt: skip
     done = run("ship_or_not.py", *words, "--p95-ms", 1000, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / done.stdout.splitlines()[-1]).name == "tflite-int8.tflite"
     done = run("ship_or_not.py", *words, "--p95-ms", 0.000001, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stdout.count("P95 up to") == 5
+    assert done.stdout.count(": P95 ") == 5
 
 
 def test_profile_fleet_prints_a_row_a_run_and_goes_on_when_a_device_is_gone(demo, tmp_path):
@@ -85,7 +85,8 @@ def test_profile_fleet_prints_a_row_a_run_and_goes_on_when_a_device_is_gone(demo
     assert nobody in done.stderr
     assert {row["device"] for row in rows} == {"local://"}
     assert {row["recipe"] for row in rows} >= {"tflite-int8", "onnx-fp32"}
-    assert all(float(row["p50_low_ms"]) <= float(row["p50_ms"]) <= float(row["p50_high_ms"]) for row in rows)
+    told = [row for row in rows if row["p50_ms"]]
+    assert all(float(row["p50_low_ms"]) <= float(row["p50_ms"]) <= float(row["p50_high_ms"]) for row in told)
 
 
 def test_the_checkpoint_can_be_trained_again(tmp_path):
