@@ -97,7 +97,7 @@ def test_bench_prints_the_contract_stores_and_reports(call, made, tmp_path):
     code, out, _ = call("runs", "show", stored["id"], "--json")
     assert len(json.loads(out)["run"]["samples_ns"]) == 80
     code, out, _ = call("runs", "export", "last=2")
-    assert [json.loads(line)["schema"] for line in out.splitlines()] == [1, 1]
+    assert [json.loads(line)["schema"] for line in out.splitlines()] == [2, 2]
     for words in (("runs", "list"), ("runs", "show", stored["id"][:12])):
         code, out, _ = call(*words)
         assert code == 0
