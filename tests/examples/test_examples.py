@@ -12,7 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 CHECKPOINT = EXAMPLES / "digits" / "digits_mobilenet_v1_0.25.keras"
-RUN_HERE = {"demo.py", "ship_or_not.py", "profile_fleet.py", "digits/data.py", "digits/train.py"}
+RUN_HERE = {
+    "demo.py", "ship_or_not.py", "profile_fleet.py", "why_int8.py", "digits/data.py", "digits/train.py",
+}  # fmt: skip
 
 pytestmark = pytest.mark.convert
 
@@ -87,6 +89,27 @@ def test_profile_fleet_prints_a_row_a_run_and_goes_on_when_a_device_is_gone(demo
     assert {row["recipe"] for row in rows} >= {"tflite-int8", "onnx-fp32"}
     told = [row for row in rows if row["p50_ms"]]
     assert all(float(row["p50_low_ms"]) <= float(row["p50_ms"]) <= float(row["p50_high_ms"]) for row in told)
+
+
+def test_why_int8_answers_for_each_pair_of_a_store(tmp_path):
+    import json
+
+    from edgekit.bench.run import Run
+    from edgekit.store import Store
+
+    with Store.open(str(tmp_path / "runs.sqlite")) as store:
+        for name in ("moving", "a72"):
+            recorded = ROOT / "tests" / "bench" / "explained" / f"{name}.json"
+            for data in json.loads(recorded.read_text()):
+                store.save(Run.from_json(data))
+    done = run("why_int8.py", "runs.sqlite", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = sorted(done.stdout.splitlines())
+    assert [line.partition(": ")[0] for line in lines] == [
+        "local:// moving-int8.tflite", "ssh://board plain-int8.tflite",
+    ]  # fmt: skip
+    assert "moves memory more than it multiplies" in lines[0]
+    assert "has no int8 dot product" in lines[1]
 
 
 def test_the_checkpoint_can_be_trained_again(tmp_path):
