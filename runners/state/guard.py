@@ -200,9 +200,13 @@ def changed(
         _begin(transport, changes, nonce, silence_s)
         guard.begin()
         yield guard
-    except BaseException:
+    except BaseException as error:
         guard.stop()
-        _end_quietly(transport, nonce)
+        left = _end_quietly(transport, nonce)
+        if left:
+            error.add_note(left)
+        if left and isinstance(error, EdgeKitError):
+            error.hint = "; and then ".join(filter(None, (error.hint, left)))
         raise
     guard.stop()
     _end(transport, changes, nonce)
@@ -254,12 +258,17 @@ def _end(transport: Transport, changes: Sequence[Change], nonce: str) -> None:
         raise StableDeviceError(address, what, hint="find what else sets it there")
 
 
-def _end_quietly(transport: Transport, nonce: str) -> None:
-    """Restore as far as the link allows: an error is on its way already, and the watchdog is there."""
-    with contextlib.suppress(EdgeKitError):
+def _end_quietly(transport: Transport, nonce: str) -> str:
+    """Restore as far as the link allows (the watchdog is there); return what could not be, or ""."""
+    try:
         if not transport.is_open:
             transport.open()
-        ask(transport, END, nonce)
+        need_restored(transport, ask(transport, END, nonce))
+    except StableDeviceError as error:
+        return str(error)
+    except EdgeKitError:  # an error is on its way already, and says more
+        return ""
+    return ""
 
 
 def _who() -> str:

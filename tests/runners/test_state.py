@@ -187,6 +187,22 @@ def test_what_can_not_be_restored_is_told_with_the_command_and_kept(device, sysf
     os.kill(watchdog(device), 9)
 
 
+def spoil(path):
+    path.unlink()
+    path.mkdir()
+    raise UsageError("a mistake", hint="mend it")
+
+
+def test_an_error_inside_does_not_hide_what_could_not_be_restored(device, sysfs):
+    wanted = governor(policies(device, sysfs=str(sysfs)), "performance")
+    path = Path(wanted[0].name)
+    pattern = f"a mistake: mend it; and then .* echo schedutil > {path}"
+    with pytest.raises(UsageError, match=pattern) as told, changed(device, wanted):
+        spoil(path)
+    assert "could not be restored" in told.value.__notes__[0]
+    os.kill(watchdog(device), 9)
+
+
 def test_the_second_one_is_refused(device, sysfs):
     wanted = governor(policies(device, sysfs=str(sysfs)), "performance")
     with changed(device, wanted):
