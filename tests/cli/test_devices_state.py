@@ -85,3 +85,21 @@ def test_a_probe_tells_the_cores_by_kind(call, tmp_path, monkeypatch):
     assert code == 0
     assert "cpus 0" in line
     assert "{" not in line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--frequency", "fast"], "'fast' is no frequency: write 1400MHz, 1.4GHz, or 1400000 for kHz"),
+        (["--cooldown", "500"], "a cooldown to 500.0 C is none: give degrees Celsius, as in 45"),
+        (["--cooldown", "45", "--cooldown-timeout", "0"], "0.0 s is no limit for a cooldown"),
+        (["--screen", "dim"], "unknown state of a screen 'dim': known: off, on"),
+    ],
+)
+def test_a_state_that_can_not_be_is_refused_before_a_device_is_touched(call, tmp_path, words, said):
+    path = tmp_path / "bare.tflite"
+    path.write_bytes(b"nothing")
+    code, out, err = call("bench", path, "--device", "ssh://nowhere.invalid", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"edgekit: {said}")
+    assert len(err.splitlines()) == 1
