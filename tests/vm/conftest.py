@@ -92,6 +92,14 @@ def sensors(vm):
 
 
 @pytest.fixture(scope="session")
+def counted_sensors(counted_vm):
+    """The same on the board whose time is counted in instructions."""
+    adapter, chips = wired(counted_vm)
+    yield chips
+    adapter.close()
+
+
+@pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
     """A small network as float and int8 for both runtimes; a few seconds."""
     pytest.importorskip("tensorflow", reason="needs the convert extra: tensorflow")
@@ -121,23 +129,18 @@ def edgekit(*words, cwd, code=0, **environment):
     return json.loads(done.stdout)
 
 
-@pytest.fixture
-def bench(bundle, tmp_path):
-    """Return a bencher: a board, recipe and words of the command line -> its run's document and record."""
+@pytest.fixture(scope="session")
+def bench(bundle, tmp_path_factory):
+    """Return a bencher: a board and words of the command line -> the document and the records of its runs."""
 
-    def run(board, *words, code=0):
+    def run(board, *words):
+        folder = tmp_path_factory.mktemp("bench")
         document = edgekit(
-            "bench", bundle, "--device", board.address, "--store", tmp_path / "runs.sqlite", *words,
-            cwd=tmp_path, code=code, EDGEKIT_SSH_CONFIG=str(board.ssh_config),
+            "bench", bundle, "--device", board.address, "--store", folder / "runs.sqlite", *words,
+            cwd=folder, EDGEKIT_SSH_CONFIG=str(board.ssh_config),
         )  # fmt: skip
-        with Store.open(tmp_path / "runs.sqlite") as store:
-            records = {run.id: run for run in store.query()}
-        return document, [records[told["id"]] for told in document["runs"]]
+        assert document["failed"] == []
+        with Store.open(folder / "runs.sqlite") as store:
+            return document, [store.get(told["id"]) for told in document["runs"]]
 
     return run
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store.open(tmp_path / "runs.sqlite") as opened:
-        yield opened
