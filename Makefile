@@ -15,7 +15,7 @@ DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium \
 	qemu-system-arm qemu-utils kmod e2fsprogs device-tree-compiler
 
-.PHONY: help demo test lint digits bench-convert accuracy clean system-demo system-test
+.PHONY: help demo test lint digits bench-convert bench-gate accuracy clean system-demo system-test
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -34,6 +34,9 @@ digits: $(VENV)/.demo ## train the demo's checkpoint again
 
 bench-convert: $(VENV)/.demo ## time EdgeKit's and the vendors' converters in turn (BENCH_ARGS="--all --repeat 5")
 	$(BIN)/python tests/speed/convert.py $(BENCH_ARGS)
+
+bench-gate: $(VENV)/.demo ## false alarms and power of the gate in simulated noise (GATE_ARGS="--times 5000")
+	$(BIN)/python tests/speed/gate.py $(GATE_ARGS)
 
 accuracy: $(VENV)/.demo ## int8 accuracy of trained networks on photos (DATA=folder)
 	$(BIN)/python tests/speed/accuracy.py $(DATA) $(ACCURACY_ARGS)

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit._version import __version__
-from edgekit.cli import bench, convert, devices, doctor, explain, lists, report, runs, verify
+from edgekit.cli import bench, compare, convert, devices, doctor, explain, lists, report, runs, verify
 from edgekit.cli.output import INTERRUPTED, print_error
 from edgekit.cli.parser import LineParser
 from edgekit.errors import EdgeKitError
@@ -29,13 +29,13 @@ def build_parser() -> LineParser:
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=LineParser
     )
-    for module in (lists, convert, verify, devices, doctor, bench, explain, report, runs):
+    for module in (lists, convert, verify, devices, doctor, bench, compare, explain, report, runs):
         module.add_commands(commands)
     return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 130 ctrl-C."""
+    """Run one command and return its exit code: 0 done, 1 failed, 2 usage, 3 a gate said no, 130 ctrl-C."""
     if argv is None:
         own_process()
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -1,0 +1,114 @@
+"""`edgekit compare`: stored runs and artifacts that take turns."""
+
+import json
+import secrets
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgekit.bench.run import ParityReading, Run
+from edgekit.store import Store
+
+RECORDED = Path(__file__).parents[1] / "bench" / "explained" / "a72.json"
+WRONG = ParityReading(
+    max_abs_error=9.0, snr_db=0.0, top1_agreement=0.0, limit=0.1, tolerance="test", ok=False, count=4
+)
+
+
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """A store; return what fills it with runs of a recorded one, each as much slower as asked."""
+    monkeypatch.setenv("EDGEKIT_STORE", str(tmp_path / "runs.sqlite"))
+    base = Run.from_json(json.loads(RECORDED.read_text())[0])
+
+    def save(*factors, **other):
+        ids = []
+        with Store.open(None) as store:
+            for factor in factors:
+                samples = tuple(round((1_000_000 + n % 7 * 100) * factor) for n in range(200))
+                run = replace(base, id=secrets.token_hex(8), samples_ns=samples, **other)
+                store.save(run)
+                ids.append(run.id)
+        return ",".join(ids)
+
+    return save
+
+
+@pytest.mark.parametrize(
+    ("b", "strict", "word", "code"),
+    [
+        ((1.1, 1.101, 1.099), False, "slower", 3),
+        ((1.001, 1.0, 0.999), False, "not slower", 0),
+        ((0.8, 1.1, 1.4), False, "no decision", 0),
+        ((0.8, 1.1, 1.4), True, "no decision", 3),
+    ],
+)
+def test_stored_runs_are_judged_and_the_exit_code_says_so(call, stored, b, strict, word, code):  # noqa: PLR0917
+    a, b = stored(1, 1.001, 0.999), stored(*b)
+    got, out, err = call("compare", a, b, "--gate", "5%", "--json", *(["--strict"] if strict else []))
+    assert got == code, err
+    told = json.loads(out)
+    assert (told["schema"], told["decision"], told["gate"]) == (1, word, 0.05)
+    assert not told["interleaved"]
+    assert told["effect"]["low"] <= told["effect"]["value"] <= told["effect"]["high"]
+    assert any("did not take turns" in note for note in told["notes"])
+
+
+def test_one_run_a_side_decides_nothing_and_says_what_to_do(call, stored):
+    code, out, err = call("compare", stored(1), stored(1.2))
+    assert code == 0, err
+    assert out.startswith("no decision: one run a side")
+    assert "within these runs alone: +20.0%" in out
+
+
+def test_runs_of_other_conditions_are_refused_unless_asked(call, stored):
+    a, b = stored(1, 1.001), stored(1, 1.002, device="ssh://other")
+    code, _, err = call("compare", a, b)
+    assert code == 2
+    assert "conditions differ: device" in err
+    code, out, err = call("compare", a, b, "--across")
+    assert code in {0, 3}, err
+    assert "conditions differ: device" in out
+
+
+def test_invalid_runs_are_never_compared(call, stored):
+    code, _, err = call("compare", stored(1, 1.001), stored(1, 1.001, parity=WRONG))
+    assert code == 1
+    assert "is invalid" in err
+
+
+def test_exported_runs_are_read(call, stored, tmp_path):
+    a, b = stored(1, 1.001, 0.999), stored(1.1, 1.101, 1.099)
+    for name, ids in (("a.json", a), ("b.json", b)):
+        data = [json.loads(call("runs", "show", id_, "--json")[1])["run"] for id_ in ids.split(",")]
+        (tmp_path / name).write_text(json.dumps({"runs": data}))
+    assert call("compare", tmp_path / "a.json", tmp_path / "b.json")[0] == 3
+    code, _, err = call("compare", tmp_path / "none.json", tmp_path / "b.json")
+    assert (code, "holds no exported runs" in err) == (2, True)
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize("runtime", ["null", "litert"])
+def test_artifacts_take_turns_on_a_device(call, made, stored, runtime):
+    path = made[0] / "artifacts" / "tflite-fp32.tflite"
+    code, out, err = call(
+        "compare",
+        path,
+        path,
+        "--device",
+        "local://",
+        "--runtime",
+        runtime,
+        "--rounds",
+        3,
+        "--runs",
+        40,
+        "--json",
+    )
+    told = json.loads(out)
+    assert code == (3 if told.get("decision") == "slower" else 0), err
+    assert (told["interleaved"], told["rounds"]) == (True, 3)
+    with Store.open(None) as store:
+        order = [run.id for run in reversed(store.query())]
+    assert [id_ in told["b"] for id_ in order] == [False, True, True, False] * 3
