@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from edgekit.bench.profile import delegation_of
 from edgekit.bench.summarize import summarize
 
 if TYPE_CHECKING:
@@ -50,8 +51,17 @@ def run_json(run: Run, summary: Summary) -> dict[str, Any]:
         "memory": None if summary.memory is None else asdict(summary.memory),
         "power": dict(summary.power),
         "parity": None if run.parity is None else asdict(run.parity),
+        "delegation": _delegation(run),
     }
     return _finite(document)  # type: ignore[no-any-return]
+
+
+def _delegation(run: Run) -> dict[str, Any] | None:
+    """Return where a profiled run's operators were executed, or None without a profile."""
+    told = delegation_of(run)
+    if told is None:
+        return None
+    return {**asdict(told), "outside": list(told.outside), "fell_back": told.fell_back}
 
 
 def _finite(value: Any) -> Any:

@@ -79,7 +79,7 @@ def delegation_of(run: Run) -> Delegation | None:
     ops = [event for event in run.ops if event["e"] == "op"]
     if run.runtime.name == "onnxruntime" and ops:
         return _of_providers(ops)
-    nodes = next((event["nodes"] for event in run.ops if event["e"] == "nodes"), [])
+    nodes: list[Event] = next((event["nodes"] for event in run.ops if event["e"] == "nodes"), [])
     return _of_litert(run, nodes, ops) if run.runtime.name == "litert" and nodes else None
 
 

@@ -246,6 +246,7 @@ def test_a_network_that_waits_for_memory_gains_little():
     assert found.cause.code == "memory-bound"
     assert found.pair.outcome == "slower"
     assert found.cause.evidence[1] == "4 depthwise, 4 binary, 1 mean"
+    assert found.cause.evidence[2].startswith("slower in int8 than in float: 4 depthwise")
     assert found.cause.share > 0.8
 
 

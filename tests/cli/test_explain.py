@@ -120,6 +120,9 @@ def test_a_profiled_bench_tells_where_its_operators_ran(call, made, stored):
     (run,) = json.loads(out)["runs"]
     assert run["plan"]["allow_fallback"]
     assert run["plan"]["passes"] == ["memory", "latency", "profile"]
+    assert run["delegation"]["asked"] == "XNNPACK"
+    assert run["delegation"]["counts"]["XNNPACK"] > 20
+    assert not run["delegation"]["fell_back"]
     with Store.open(None) as store:
         kinds = {event["e"] for event in store.get(run["id"]).ops}
     assert kinds == {"nodes", "profiler", "cores", "op", "graph"}

@@ -72,7 +72,7 @@ def test_cores_are_those_it_was_kept_to(program, onnx):
     _, events = program.run("profile", runtime="onnxruntime", artifact=f"{onnx}/float.onnx", cpus=[0])
     cores = only(events, "cores")["cpus"]
     assert set(cores) == {"0"}
-    assert cores["0"] >= 40
+    assert cores["0"] >= 40 // profile.BETWEEN_LOOKS
 
 
 def test_without_a_profiler_it_says_so_and_keeps_the_plain_times(program):

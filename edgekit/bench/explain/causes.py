@@ -34,6 +34,8 @@ MEMORY_SHARE = 0.5
 """Which part of float's time has to wait for memory: if less does, what computes decides."""
 OVERHEAD_SHARE = 0.5
 """Which part of int8's median has to lie outside its operators."""
+SLOWER_RATIO = 1.1
+"""From which ratio on an operator counts as slower: operators of some microseconds repeat within a tenth."""
 _SHOWN = 4
 _HINT_UNFUSED = (
     "quantize inputs, weights and outputs of these operators, each output by a QuantizeLinear of its own that"
@@ -198,6 +200,7 @@ def _memory_bound(pair: Pair) -> Iterator[Cause]:
             evidence=(
                 f"{share:.0%} of float's time: fewer than {LEAST_MACS_PER_BYTE:g} multiplications a byte",
                 ", ".join(f"{count} {op}" for op, count in counts.most_common(3)),
+                *_lost(pair),
                 *_rows(pair, ops),
             ),
             hint="fuse or drop elementwise and depthwise operators, or take a network with fewer of them",
@@ -305,6 +308,18 @@ def _rows(pair: Pair, ops: Sequence[Op]) -> tuple[str, ...]:
     rows = sorted((row for row in rows if row.a and row.a.ns is not None), key=lambda row: -_ns(row.b))
     shown = [f"{_name(row.b)} {_ms(_ns(row.a))} to {_ms(_ns(row.b))} ms" for row in rows[:_SHOWN]]
     return (", ".join(shown),) if shown else ()
+
+
+def _lost(pair: Pair) -> tuple[str, ...]:
+    """Return which int8 operators took longer than their float twins: their kernels are the slower ones."""
+    slower = [
+        row for row in pair.rows
+        if row.b and row.b.is_int8 and row.a and row.ratio is not None and row.ratio > SLOWER_RATIO
+    ]  # fmt: skip
+    counts = Counter(row.b.op for row in slower if row.b)
+    more = sum(_ns(row.b) - _ns(row.a) for row in slower)
+    kinds = ", ".join(f"{count} {op}" for op, count in counts.most_common(3))
+    return (f"slower in int8 than in float: {kinds}, together {_ms(more)} ms more",) if slower else ()
 
 
 def _ns(op: Op | None) -> float:

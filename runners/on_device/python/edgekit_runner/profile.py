@@ -11,12 +11,13 @@ from typing import Any
 
 from .files import text_of
 from .litert_profiler import Profiled, Unavailable
-from .loop import timed
+from .loop import STOP, timed
 from .passes import load_and_first
 from .runtimes import stored
 from .spool import Spool, blame
 
 WARMUP_RUNS, PROFILE_RUNS, MAX_PROFILE_RUNS = 5, 40, 200
+BETWEEN_LOOKS = 8  # invocations back to back: looking cools the caches
 US = 1000
 
 
@@ -75,7 +76,7 @@ def litert_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, seen: Co
     timed(net.invoke, WARMUP_RUNS, int(job["max_s"] * 1e9), noted)
     net.begin()
     profiled = watched(net.invoke, runs, job, seen)
-    return by_place(net.events(), runs), profiled
+    return by_place(net.events(), len(profiled)), profiled
 
 
 def by_place(events: list[Any], runs: int) -> list[dict[str, Any]]:
@@ -108,7 +109,7 @@ def onnxruntime_ops(job: dict[str, Any], runtime: Any, feed: Any, runs: int, see
     with open(path, encoding="utf-8") as file:
         events = json.load(file)
     os.unlink(path)
-    return ort_nodes(events, runs), profiled
+    return ort_nodes(events, len(profiled)), profiled
 
 
 def ort_nodes(events: list[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
@@ -134,11 +135,11 @@ PROFILERS: dict[str, Any] = {"litert": litert_ops, "onnxruntime": onnxruntime_op
 
 
 def watched(invoke: Any, runs: int, job: dict[str, Any], seen: Cores) -> list[int]:
-    """Invoke and return the durations; between them see on which CPUs the threads are."""
+    """Invoke until stopped and return the durations; now and then see on which CPUs the threads are."""
     told: list[int] = []
     seen.begin()
-    for _ in range(runs):
-        timed(invoke, 1, int(job["max_s"] * 1e9), told.extend)
+    while len(told) < runs and not STOP:
+        timed(invoke, min(BETWEEN_LOOKS, runs - len(told)), int(job["max_s"] * 1e9), told.extend)
         seen.look()
     return told
 
