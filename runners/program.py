@@ -1,6 +1,6 @@
-"""The program for devices that have a Python: a folder of modules here, one file there.
+"""The programs for devices: the native one, and for a Python a folder of modules here, one file there.
 
-The file is a zip archive that Python runs. The same modules make the same bytes, so that a device that has
+The latter is a zip archive that Python runs. The same modules make the same bytes, so that a device that has
 the file is not sent it again.
 """
 
@@ -17,6 +17,7 @@ from edgekit.runners import on_device
 from edgekit.runners.wheels import cache_folder
 
 MODULES = Path(on_device.__file__).parent / "python" / "edgekit_runner"
+NATIVE = MODULES.parent.parent / "native"
 _NAME = "edgekit_runner.pyz"
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _BEGIN = f"import sys\nfrom {MODULES.name}.main import main\nsys.exit(main(sys.argv[1:]))\n"
@@ -30,6 +31,12 @@ def python_program() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, content)
     return path
+
+
+def native_program(abi: str) -> Path | None:
+    """Return the native program for a machine (in uname's words), or None where there is none."""
+    path = NATIVE / "bin" / f"edgekit_runner-{abi}"
+    return path if path.is_file() else None
 
 
 @cache

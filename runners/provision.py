@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
+from edgekit.runners import native
 from edgekit.runners.follow import how_ended
 from edgekit.runners.program import python_program
 from edgekit.runners.wheels import check_needs, check_python, choose, fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from edgekit.runners.depot import Depot
     from edgekit.runners.facts import Facts
-    from edgekit.runners.runtime import Build, Runtime
+    from edgekit.runners.runtime import Build, Library, Runtime
     from edgekit.runners.transport import Transport
 
 _TRIAL_TIMEOUT_S = 300.0
@@ -30,19 +32,23 @@ class Prepared:
         site: folders there with the runtime's libraries.
         version: the runtime's, as it told when it was tried there; "" for the null runtime.
         build: what was brought, or None when nothing is needed.
-        python: path of the Python there.
-        program: path of the on-device program there.
+        command: the on-device program there, with what starts it; a job and a pass follow.
     """
 
     site: tuple[str, ...]
     version: str
-    build: Build | None
-    python: str
-    program: str
+    build: Build | Library | None
+    command: tuple[str, ...]
 
 
 def prepare(
-    transport: Transport, facts: Facts, runtime: Runtime, depot: Depot, *, cache: Path | None = None
+    transport: Transport,
+    facts: Facts,
+    runtime: Runtime,
+    depot: Depot,
+    *,
+    program: str = "auto",
+    cache: Path | None = None,
 ) -> Prepared:
     """Make a device ready for a runtime; whatever can be known before is checked before a push.
 
@@ -51,6 +57,7 @@ def prepare(
         facts: what the device is.
         runtime: what shall run there.
         depot: EdgeKit's folder there.
+        program: "native", "python", or "auto": the native one where it can run.
         cache: where wheels are kept on the host; None for the user's.
 
     Raises:
@@ -59,23 +66,46 @@ def prepare(
         DeviceFullError: there is no room.
     """
     address = transport.device.address
+    unfit = "another program was asked for" if program == "python" else native.unfit(runtime, facts)
+    if not unfit:
+        return _prepare_native(transport, facts, runtime, depot, cache)
+    if program == "native":
+        what = f"the native program can't run {runtime.name} there: {unfit}"
+        raise DeviceUnfitError(address, what, hint="leave --program out, or ask for python")
     if not runtime.builds and not runtime.refuses:
         check_python(facts, device=address)
-        return Prepared(
-            site=(), version="", build=None, python=facts.python, program=depot.put(python_program())
-        )
+        return Prepared(site=(), version="", build=None, command=_python(facts, depot))
     build = choose(runtime, facts, device=address)
     if not any(pin.startswith("numpy") for _, pin in build.requires):
         _check_numpy(transport, facts)
     wheels = fetch(build, facts, cache)
     check_needs(wheels, facts, device=address)
-    program = depot.put(python_program())
+    command = _python(facts, depot)
 
     def trial(site: str) -> str:
-        return _try_import(transport, facts.python, program, runtime, site)
+        return _try_import(transport, command, runtime, site)
 
     site, version = depot.install(wheels, python=facts.python, trial=trial)
-    return Prepared(site=(site,), version=version, build=build, python=facts.python, program=program)
+    return Prepared(site=(site,), version=version, build=build, command=command)
+
+
+def _python(facts: Facts, depot: Depot) -> tuple[str, ...]:
+    return (facts.python, "-I", depot.put(python_program()))
+
+
+def _prepare_native(
+    transport: Transport, facts: Facts, runtime: Runtime, depot: Depot, cache: Path | None
+) -> Prepared:
+    """Bring the native program and the runtime's library; both lie under their sha256, to be shared."""
+    library = native.library_for(runtime, facts)
+    files = [native.program_for(facts)]
+    if library is not None:
+        files.append(native.fetch_library(library, facts, cache))
+    program, *libraries = depot.put_all([(path, None) for path in files])
+    transport.check(["chmod", "700", program])
+    site = tuple(path.rpartition("/")[0] for path in libraries)
+    version = _try_import(transport, (program,), runtime, *site)
+    return Prepared(site=site, version=version, build=library, command=(program,))
 
 
 def _check_numpy(transport: Transport, facts: Facts) -> None:
@@ -92,9 +122,9 @@ def _check_numpy(transport: Transport, facts: Facts) -> None:
         )
 
 
-def _try_import(transport: Transport, python: str, program: str, runtime: Runtime, site: str) -> str:
-    """Import the runtime there and return its version; it also leaves its byte code behind."""
-    argv = [python, "-I", program, "--import", runtime.name, site]
+def _try_import(transport: Transport, command: Sequence[str], runtime: Runtime, *site: str) -> str:
+    """Open the runtime there and return its version; Python also leaves its byte code behind."""
+    argv = [*command, "--import", runtime.name, *site]
     result = transport.run(argv, timeout_s=_TRIAL_TIMEOUT_S, env=dict(runtime.env))
     try:
         version = json.loads(result.text.splitlines()[-1])["version"] if result.exit_code == 0 else ""

@@ -104,13 +104,17 @@ class Runner:
     Args:
         transport: the way to the device.
         runtime: what shall run there.
+        program: "native", "python", or "auto": the native one where it can run.
         cache: where wheels are kept on the host; None for the user's own.
     """
 
-    def __init__(self, transport: Transport, runtime: Runtime, *, cache: Path | None = None) -> None:
+    def __init__(
+        self, transport: Transport, runtime: Runtime, *, program: str = "auto", cache: Path | None = None
+    ) -> None:
         self.transport = transport
         self.runtime = runtime
         self.depot = Depot(transport)
+        self._program = program
         self._cache = cache
         self._lease = Lease(transport)
         self._opened = False
@@ -160,7 +164,9 @@ class Runner:
                 recover(self.transport, wait=False)
                 raise
             recover(self.transport)
-            self._prepared = prepare(self.transport, facts, self.runtime, self.depot, cache=self._cache)
+            self._prepared = prepare(
+                self.transport, facts, self.runtime, self.depot, program=self._program, cache=self._cache
+            )
         return self._prepared
 
     def keep(self) -> None:
@@ -252,7 +258,7 @@ class Runner:
             deadline_s=job.deadline_s,
             on_poll=self._lease.keep,
         )
-        argv = [prepared.python, "-I", prepared.program, f"{path}.json", name]
+        argv = [*prepared.command, f"{path}.json", name]
         return one.follow(argv, dict(self.runtime.env))
 
     def enough(self, run_id: str) -> None:

@@ -88,17 +88,17 @@ def _loadable(runtime: Runtime, builds: Sequence[Build], facts: Facts, device: s
         what = f"{runtime.name} needs glibc, the device has {facts.libc or 'another libc'}"
         raise DeviceUnfitError(device, what, hint="use a system with glibc (Debian, Ubuntu, Raspberry Pi OS)")
     for build in builds:
-        if not _lack(build.glibc, build.glibcxx, facts, needs_cxx=True):
+        if not lack_of(build.glibc, build.glibcxx, facts, needs_cxx=True):
             return build
     easiest = min(builds, key=lambda b: (b.glibc, b.glibcxx))
-    lack = _lack(easiest.glibc, easiest.glibcxx, facts, needs_cxx=True)
+    lack = lack_of(easiest.glibc, easiest.glibcxx, facts, needs_cxx=True)
     what = f"{easiest.distribution} {easiest.version} {lack}"
     raise DeviceUnfitError(
         device, what, hint="update its system, or apt install libstdc++6 where that is missing"
     )
 
 
-def _lack(glibc: tuple[int, int], glibcxx: int, facts: Facts, *, needs_cxx: bool) -> str:
+def lack_of(glibc: tuple[int, int], glibcxx: int, facts: Facts, *, needs_cxx: bool) -> str:
     """Return what the device lacks for libraries of these needs, with both versions, or ""."""
     has = facts.glibc or (0, 0)
     if glibc > has:
@@ -122,7 +122,7 @@ def check_needs(wheels: Iterable[Path], facts: Facts, *, device: str) -> None:
         if needs.machine and needs.machine != facts.abi:
             what = f"{wheel.name} is for {needs.machine}, the device is {facts.abi}"
             raise DeviceUnfitError(device, what, hint="remove the wheels' cache on this host and try again")
-        lack = _lack(needs.glibc, needs.glibcxx, facts, needs_cxx="libstdc++.so.6" in needs.libraries)
+        lack = lack_of(needs.glibc, needs.glibcxx, facts, needs_cxx="libstdc++.so.6" in needs.libraries)
         if lack:
             raise DeviceUnfitError(device, f"{wheel.name} {lack}", hint="update the device's system")
 
@@ -150,9 +150,19 @@ def fetch(build: Build, facts: Facts, cache: Path | None = None) -> tuple[Path, 
     Raises:
         UsageError: they are not kept and can't be downloaded.
     """
-    cache = cache or cache_folder()
     minor = facts.python_version[1] if facts.python_version else 0
-    wanted = requirements(build, minor)
+    return fetch_pins(requirements(build, minor), minor, facts, cache)
+
+
+def fetch_pins(
+    wanted: Sequence[str], minor: int, facts: Facts, cache: Path | None = None
+) -> tuple[Path, ...]:
+    """Return the wheels of pinned requirements for a device's machine and Python 3.`minor`; see `fetch`.
+
+    Raises:
+        UsageError: they are not kept and can't be downloaded.
+    """
+    cache = cache or cache_folder()
     found = {pin: _kept(cache, _key(pin, minor, facts.abi)) for pin in wanted}
     missing = [pin for pin, path in found.items() if path is None]
     if missing:

@@ -190,7 +190,7 @@ class _Bench:
     def _group(self, transport: Transport, items: Sequence[Item], left: list[Item]) -> None:
         """Run the items of one runtime; each is taken off `left` when it is settled."""
         self._step(transport.device, "prepare")
-        with Runner(transport, RUNTIMES.get(items[0].runtime)) as runner:
+        with Runner(transport, RUNTIMES.get(items[0].runtime), program=self.plan.program) as runner:
             changes = self.plan.state.changes(transport, cpus_used(runner, items))
             try:
                 runner.prepare()
@@ -206,7 +206,10 @@ class _Bench:
                         left.remove(item)
                         _mend(transport, trouble)
             except EdgeKitError as error:  # its state could not be changed, did not hold, or stays changed
-                self._fail([item for item in items if item in left] or items, error)
+                rest = [item for item in items if item in left]
+                self._fail(rest, error)
+                if changes and not rest:
+                    self._failed(transport.device, (), error)
                 left[:] = [item for item in left if item not in items]
 
     def _item(self, runner: Runner, item: Item, guard: Guard) -> EdgeKitError | None:
@@ -318,13 +321,13 @@ class _Bench:
 
     def _fail(self, items: Iterable[Item], error: EdgeKitError) -> None:
         items = tuple(items)
-        if not items:
-            return
-        recipes, device = tuple(item.work.ref.recipe for item in items), items[0].device
-        self.failed.append(
-            Failure(device=device.address, recipes=recipes, kind=type(error).__name__, error=str(error))
-        )
-        self._step(device, "failed", items[0] if len(items) == 1 else None)
+        if items:
+            self._failed(items[0].device, tuple(item.work.ref.recipe for item in items), error)
+            self._step(items[0].device, "failed", items[0] if len(items) == 1 else None)
+
+    def _failed(self, device: Device, recipes: tuple[str, ...], error: EdgeKitError) -> None:
+        kind = type(error).__name__
+        self.failed.append(Failure(device=device.address, recipes=recipes, kind=kind, error=str(error)))
 
     def _step(
         self, device: Device, phase: str, item: Item | None = None, *, done: int = 0, note: str = ""

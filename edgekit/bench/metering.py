@@ -84,7 +84,7 @@ class Metering:
             return
         prepared = runner.prepare()
         offsets: list[Offset] = []
-        clock = [prepared.python, "-I", prepared.program, "--clock"]
+        clock = [*prepared.command, "--clock"]
         listener = Listener(meter, watch.period_s)
         self._readings = listener.readings
         with contextlib.ExitStack() as stack:

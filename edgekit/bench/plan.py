@@ -38,6 +38,7 @@ PASSES = ("memory", "latency")
 STATE = DeviceState()
 """Nothing of a device's state is changed by default."""
 OPTIONAL_PASSES = ("profile",)
+PROGRAMS = ("auto", "native", "python")
 POWER = PowerWish()
 
 NULL = "null"
@@ -122,6 +123,7 @@ class BenchPlan:
         precision: half the width of P50's and P95's intervals, relative to them, at which the timed loop
             ends; None to run all.
         sustained: whether the run is to show what the device keeps up for all of max_s.
+        program: on the device: "native", "python", or "auto": the native one where it can do what is asked.
         allow_fallback: whether operators may run elsewhere than asked without making the run invalid.
         state: what is asked of the devices' state while the runs last.
     """
@@ -136,10 +138,25 @@ class BenchPlan:
     period_s: float = 0.0
     precision: float | None = None
     sustained: bool = False
+    program: str = "auto"
     allow_fallback: bool = False
     state: DeviceState = STATE
 
     def __post_init__(self) -> None:
+        self._check_numbers()
+        for name in self.passes:
+            if name not in (*PASSES, *OPTIONAL_PASSES):
+                raise UnknownNameError("pass", name, (*PASSES, *OPTIONAL_PASSES))
+        if self.program not in PROGRAMS:
+            raise UnknownNameError("program", self.program, PROGRAMS)
+        if self.program == "native" and "profile" in self.passes:
+            raise UsageError("the native program reaches no profiler", hint="leave --program native out")
+        if "latency" not in self.passes:
+            raise UsageError("there is no latency pass", hint="memory is measured beside it, not alone")
+        if not self.items:
+            raise UsageError("there is nothing to bench", hint=_why_empty(self.skipped))
+
+    def _check_numbers(self) -> None:
         for name, least in (("runs", 1), ("warmup", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -150,13 +167,6 @@ class BenchPlan:
             raise UsageError(f"period_s is {self.period_s!r}", hint="give seconds, less than max_s")
         if self.precision is not None and not 0 < self.precision < 1:
             raise UsageError(f"precision is {self.precision!r}", hint="give a share, 0.02 for 2 %")
-        for name in self.passes:
-            if name not in (*PASSES, *OPTIONAL_PASSES):
-                raise UnknownNameError("pass", name, (*PASSES, *OPTIONAL_PASSES))
-        if "latency" not in self.passes:
-            raise UsageError("there is no latency pass", hint="memory is measured beside it, not alone")
-        if not self.items:
-            raise UsageError("there is nothing to bench", hint=_why_empty(self.skipped))
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -187,6 +197,7 @@ def make_plan(
     period_s: float = 0.0,
     precision: float | None = None,
     sustained: bool = False,
+    program: str = "auto",
     state: DeviceState = STATE,
 ) -> BenchPlan:
     """Make a plan; every file is read and held against its sha256, and no device is touched.
@@ -207,6 +218,7 @@ def make_plan(
         period_s: as in BenchPlan.
         precision: as in BenchPlan.
         sustained: as in BenchPlan; it needs max_s.
+        program: as in BenchPlan.
         state: as in BenchPlan.
 
     Raises:
@@ -239,6 +251,7 @@ def make_plan(
         period_s=period_s,
         precision=precision,
         sustained=sustained,
+        program="python" if program == "auto" and "profile" in passes else program,
         state=state,
     )
 

@@ -45,6 +45,10 @@ def add_commands(commands: Any) -> None:
         metavar="NAME",
         help="litert, onnxruntime or null (no network: the loop alone)",
     )
+    parser.add_argument(
+        "--program", default="auto", metavar="NAME",
+        help="on the device: native, python, or auto (default): the native one where it can run",
+    )  # fmt: skip
     parser.add_argument("--target", help="the devices' target, where it is not recognized")
     parser.add_argument("--runs", type=int, metavar="N", help="timed invocations at most (default 200)")
     parser.add_argument(
@@ -160,6 +164,7 @@ def bench(args: Namespace) -> int:
         period_s=args.period_ms / 1000.0,
         precision=args.until_precision,
         sustained=args.sustained is not None,
+        program=args.program,
         state=_state(args),
         passes=(*PASSES, "profile") if args.profile else PASSES,
     )

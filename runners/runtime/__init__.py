@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from edgekit.errors import UnknownNameError
 from edgekit.plugins import Registry
-from edgekit.runners.runtime.base import Build, Runtime
+from edgekit.runners.runtime.base import Build, Library, Runtime
 
-__all__ = ["RUNTIMES", "Build", "Runtime", "runtime_for"]
+__all__ = ["RUNTIMES", "Build", "Library", "Runtime", "runtime_for"]
 
 RUNTIMES: Registry[Runtime] = Registry("runtime", refuse=UnknownNameError, group="edgekit.runtimes")
 RUNTIMES.add("litert", "edgekit.runners.runtime.litert:LITERT")

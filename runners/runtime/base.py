@@ -34,6 +34,29 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Library:
+    """A runtime's own library, which the native program opens: one file out of a wheel.
+
+    Attributes:
+        distribution: the wheel's name on the package index.
+        version: the pinned version.
+        path: of the library in the wheel.
+        glibc: the lowest glibc that it loads on, as read from it.
+        glibcxx: the lowest N of GLIBCXX_3.4.N that it loads on, read there too.
+        abis: the machines whose wheels have a library with the C API that the program calls.
+        python: the minor version of the wheel that it is taken from; no Python is needed to open it.
+    """
+
+    distribution: str
+    version: str
+    path: str
+    glibc: tuple[int, int]
+    glibcxx: int
+    abis: tuple[str, ...]
+    python: int = 11
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
     """What executes artifacts of some formats.
 
@@ -41,6 +64,7 @@ class Runtime:
         name: the user's word for it, also the on-device runner's.
         formats: the artifact formats that it takes.
         builds: releases that can be brought along, the most wanted first; empty when none is needed.
+        libraries: what the native program opens instead, the most wanted first.
         env: variables set for it on the device.
         refuses: why no device can run it here, or "".
     """
@@ -48,5 +72,6 @@ class Runtime:
     name: str
     formats: tuple[str, ...]
     builds: tuple[Build, ...] = ()
+    libraries: tuple[Library, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     refuses: str = ""

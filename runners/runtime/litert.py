@@ -8,12 +8,15 @@ The needs were read from the wheels' libraries by `edgekit.runners.elf`, and the
                            x86_64 2.29, 3.4.22
     tflite-runtime 2.11.0  GLIBC_2.27; the last one for Python 3.7
 
+The native program calls the TFLite C API, which 2.1.0's libLiteRt.so exports in the wheel for aarch64;
+neither its wheel for x86_64 nor later ones do.
+
 tflite-runtime wants a numpy below 2. For armv7l there is no wheel of numpy: the device's own is used.
 """
 
 from __future__ import annotations
 
-from edgekit.runners.runtime.base import Build, Runtime
+from edgekit.runners.runtime.base import Build, Library, Runtime
 
 _NUMPY_2 = (((9, 9), "numpy==2.0.2"), ((10, 10), "numpy==2.2.6"), ((11, 14), "numpy==2.4.6"))
 _NUMPY_1 = (((7, 7), "numpy==1.21.6"), ((8, 8), "numpy==1.24.4"), ((9, 11), "numpy==1.26.4"))
@@ -48,6 +51,16 @@ def _tflite(
 LITERT = Runtime(
     name="litert",
     formats=("tflite",),
+    libraries=(
+        Library(
+            distribution="ai-edge-litert",
+            version="2.1.0",
+            path="ai_edge_litert/libLiteRt.so",
+            glibc=(2, 30),
+            glibcxx=26,
+            abis=("aarch64",),
+        ),
+    ),
     builds=(
         _litert("2.3.0", (10, 14), "aarch64", (2, 34), 30),
         _litert("2.3.0", (10, 14), "x86_64", (2, 27), 22),

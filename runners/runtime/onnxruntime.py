@@ -7,7 +7,7 @@ There is no wheel for armv7l. To import it numpy is enough, whatever else its me
 
 from __future__ import annotations
 
-from edgekit.runners.runtime.base import Build, Runtime
+from edgekit.runners.runtime.base import Build, Library, Runtime
 
 _BOTH = ("aarch64", "x86_64")
 
@@ -15,6 +15,16 @@ ONNXRUNTIME = Runtime(
     name="onnxruntime",
     formats=("onnx",),
     env=(("ORT_DISABLE_TELEMETRY", "1"),),
+    libraries=(
+        Library(
+            distribution="onnxruntime",
+            version="1.32.0",
+            path="onnxruntime/capi/libonnxruntime.so.1.32.0",
+            glibc=(2, 28),
+            glibcxx=22,
+            abis=_BOTH,
+        ),
+    ),
     builds=(
         Build(
             distribution="onnxruntime",

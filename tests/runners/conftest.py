@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,7 +15,7 @@ import pytest
 
 from edgekit.runners.facts import read_facts
 from edgekit.runners.lines import parse_line
-from edgekit.runners.program import python_program
+from edgekit.runners.program import native_program, python_program
 from edgekit.runners.transport import open_transport
 from edgekit.targets import Device
 
@@ -94,19 +96,31 @@ def onnx(tmp_path_factory, golden):
 class Program:
     """The on-device program with one job, run by a Python of this machine."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, kind="python"):
+        self.folder, self.kind = folder, kind
         self.job = {"protocol": 2, "run": "test-run", "runtime": "null", "site": [], "artifact": "none",
                     "golden": None, "threads": 1, "cpus": [], "warmup": 3, "runs": 20, "period_ns": 0,
                     "max_s": 30, "watch": None, "profile": None,
                     "spool": str(folder / "spool.jsonl")}  # fmt: skip
+
+    def command(self, python=sys.executable):
+        """Return what starts the program."""
+        native = native_program(platform.machine())
+        if self.kind == "native" and native is None:
+            pytest.skip("the native programs are not built here: pip install -e .")
+        if self.kind == "python":
+            return [python, "-I", str(python_program())]
+        own = self.folder / "edgekit_runner"
+        shutil.copy(native, own)
+        own.chmod(0o700)
+        return [str(own)]
 
     def start(self, name="latency", python=sys.executable, **changes):
         """Start a pass with the job changed so."""
         path = self.folder / "job.json"
         path.write_text(json.dumps({**self.job, **changes}))
         return subprocess.Popen(
-            [python, "-I", str(python_program()), str(path), name],
+            [*self.command(python), str(path), name],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -126,7 +140,24 @@ class Program:
 
 @pytest.fixture
 def program(tmp_path):
+    """The program for devices with a Python."""
     return Program(tmp_path)
+
+
+@pytest.fixture(params=["python", "native"])
+def either(request, tmp_path):
+    """Both programs, one after the other."""
+    return Program(tmp_path, request.param)
+
+
+@pytest.fixture(scope="session")
+def ort_site():
+    """The folders where both programs find this machine's ONNX Runtime."""
+    ort = pytest.importorskip("onnxruntime", reason="needs the convert extra")
+    folder = Path(ort.__file__).parent / "capi"
+    if not list(folder.glob("libonnxruntime.so*")):
+        pytest.skip("this ONNX Runtime has no library of its own")
+    return [str(folder)]
 
 
 @pytest.fixture
@@ -154,6 +185,17 @@ def make_wheel(tmp_path):
         return path
 
     return make
+
+
+@pytest.fixture
+def shelf(tmp_path, monkeypatch):
+    """A folder that pip takes wheels from, and nothing else."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    return folder
 
 
 @pytest.fixture

@@ -66,8 +66,8 @@ def test_it_runs_on_other_pythons(program, minor, name):
 
 
 # --- the latency pass -------------------------------------------------------------------------------
-def test_null_tells_every_sample_and_no_warmup_among_them(program):
-    code, events = program.run(runs=37, warmup=4)
+def test_null_tells_every_sample_and_no_warmup_among_them(either):
+    code, events = either.run(runs=37, warmup=4)
     assert code == 0
     assert names(events) == [*ORDER, "end"]
     assert len(only(events, "samples")["ns"]) == only(events, "end")["count"] == 37
@@ -76,20 +76,20 @@ def test_null_tells_every_sample_and_no_warmup_among_them(program):
     assert (hello["run"], hello["runtime"], hello["threads"]) == ("test-run", "null", 1)
 
 
-def test_times_only_go_forward(program):
-    _, events = program.run()
+def test_times_only_go_forward(either):
+    _, events = either.run()
     stamps = [event["t"] for event in events]
     assert stamps == sorted(stamps)
     assert [e["when"] for e in events if e["e"] == "conditions"] == ["before", "during", "after"]
 
 
-def test_without_warmup_there_is_an_empty_one(program):
-    _, events = program.run(warmup=0)
+def test_without_warmup_there_is_an_empty_one(either):
+    _, events = either.run(warmup=0)
     assert only(events, "warmup")["ns"] == []
 
 
-def test_the_time_limit_ends_the_loop_and_keeps_its_samples(program):
-    code, events = program.run(runs=10**9, max_s=0.7, warmup=0)
+def test_the_time_limit_ends_the_loop_and_keeps_its_samples(either):
+    code, events = either.run(runs=10**9, max_s=0.7, warmup=0)
     told = [n for event in events if event["e"] == "samples" for n in event["ns"]]
     assert code == 0
     assert only(events, "end") | {"t": 0} == {
@@ -134,26 +134,30 @@ def test_int8_inputs_are_quantized_by_the_artifact_and_outputs_are_not_left_as_s
 
 @pytest.mark.convert
 @pytest.mark.parametrize("artifact", ["float", "half"])
-def test_onnxruntime_outputs_are_right(program, onnx, golden, artifact):
+def test_onnxruntime_outputs_are_right(either, ort_site, onnx, golden, artifact):
     atol = {"float": 1e-4, "half": 0.15}[artifact]
     path = str(onnx / f"{artifact}.onnx")
-    code, events = program.run(runtime="onnxruntime", artifact=path, golden=str(golden))
-    assert code == 0, program.stderr
+    code, events = either.run(runtime="onnxruntime", site=ort_site, artifact=path, golden=str(golden))
+    assert code == 0, either.stderr
     np.testing.assert_allclose(outputs(events), np.load(onnx / "outputs.npy"), atol=atol)
 
 
 @pytest.mark.convert
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8, 3), (2, 8, 8, 3)])
-def test_golden_inputs_may_have_their_batch(program, onnx, tmp_path, shape):
+def test_golden_inputs_may_have_their_batch(either, ort_site, onnx, tmp_path, shape):
     np.save(tmp_path / "g.npy", np.ones(shape, "float32"))
     path = str(onnx / "float.onnx")
-    _, events = program.run(runtime="onnxruntime", artifact=path, golden=str(tmp_path / "g.npy"))
+    _, events = either.run(
+        runtime="onnxruntime", site=ort_site, artifact=path, golden=str(tmp_path / "g.npy")
+    )
     assert outputs(events).shape == (2, 5)
 
 
 @pytest.mark.convert
-def test_without_golden_inputs_zeros_are_fed(program, onnx):
-    code, events = program.run(runtime="onnxruntime", artifact=str(onnx / "float.onnx"), threads=2)
+def test_without_golden_inputs_zeros_are_fed(either, ort_site, onnx):
+    code, events = either.run(
+        runtime="onnxruntime", site=ort_site, artifact=str(onnx / "float.onnx"), threads=2
+    )
     assert code == 0
     assert names(events) == [*ORDER, "end"]
     assert only(events, "hello")["threads"] == 2
@@ -207,8 +211,8 @@ def test_a_kernel_that_tells_no_memory_is_said_so(monkeypatch):
 
 
 # --- what goes wrong --------------------------------------------------------------------------------
-def test_an_unknown_runtime_is_an_error_line(program):
-    code, events = program.run(runtime="tensorrt")
+def test_an_unknown_runtime_is_an_error_line(either):
+    code, events = either.run(runtime="tensorrt")
     assert code == 1
     assert names(events) == ["error"]
     assert events[0]["kind"] == "runtime"
@@ -236,8 +240,8 @@ def test_an_artifact_that_does_not_load_is_an_error_line(program, tmp_path, runt
 
 @pytest.mark.convert
 @pytest.mark.parametrize(("name", "said"), [("two", "2 inputs"), ("int8", "int8")])
-def test_an_artifact_that_float_inputs_do_not_fit_is_refused(program, onnx, name, said):
-    code, events = program.run(runtime="onnxruntime", artifact=str(onnx / f"{name}.onnx"))
+def test_an_artifact_that_float_inputs_do_not_fit_is_refused(either, ort_site, onnx, name, said):
+    code, events = either.run(runtime="onnxruntime", site=ort_site, artifact=str(onnx / f"{name}.onnx"))
     assert code == 1
     assert events[-1]["kind"] == "load"
     assert said in events[-1]["message"]
@@ -247,10 +251,13 @@ def test_an_artifact_that_float_inputs_do_not_fit_is_refused(program, onnx, name
 @pytest.mark.parametrize(
     "array", [np.zeros((2, 8, 8, 4), "float32"), np.zeros((2, 8, 8, 3), "float64"), np.zeros(3, "float32")]
 )
-def test_golden_inputs_of_another_shape_are_refused(program, onnx, tmp_path, array):
+def test_golden_inputs_of_another_shape_are_refused(either, ort_site, onnx, tmp_path, array):
     np.save(tmp_path / "g.npy", array)
-    code, events = program.run(
-        runtime="onnxruntime", artifact=str(onnx / "float.onnx"), golden=str(tmp_path / "g.npy")
+    code, events = either.run(
+        runtime="onnxruntime",
+        site=ort_site,
+        artifact=str(onnx / "float.onnx"),
+        golden=str(tmp_path / "g.npy"),
     )
     assert code == 1
     assert events[-1]["kind"] == "job"
@@ -272,10 +279,10 @@ def test_golden_inputs_of_another_shape_are_refused(program, onnx, tmp_path, arr
         {"spool": "/nowhere/at/all"},
     ],
 )
-def test_a_job_that_is_none_ends_with_two(program, changes):
-    code, events = program.run(**changes)
+def test_a_job_that_is_none_ends_with_two(either, changes):
+    code, events = either.run(**changes)
     assert (code, events) == (2, [])
-    assert json.loads(program.stderr)["kind"] == "job"
+    assert json.loads(either.stderr)["kind"] == "job"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"protocol": 2', "[]", "null"])
@@ -295,17 +302,17 @@ def test_a_wrong_command_line_ends_with_two(tmp_path, arguments):
     assert json.loads(done.stderr)["e"] == "error"
 
 
-def test_sigterm_ends_it_cleanly(program):
-    process = program.start(runs=10**9, max_s=600)
+def test_sigterm_ends_it_cleanly(either):
+    process = either.start(runs=10**9, max_s=600)
     deadline = time.monotonic() + 60
-    while "samples" not in names(program.events()):
+    while "samples" not in names(either.events()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
-    end = program.events()[-1]
+    end = either.events()[-1]
     assert (end["e"], end["reason"], process.returncode) == ("end", "stopped", 0)
-    assert end["count"] == sum(len(e["ns"]) for e in program.events() if e["e"] == "samples")
+    assert end["count"] == sum(len(e["ns"]) for e in either.events() if e["e"] == "samples")
 
 
 def test_a_full_disk_keeps_lines_waiting_and_loses_none(tmp_path):

@@ -18,17 +18,6 @@ from edgekit.runners.transport.fake import FakeTransport, Faults
 from edgekit.targets import Device
 
 
-@pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """A folder that pip takes wheels from, and nothing else."""
-    folder = tmp_path / "shelf"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    return folder
-
-
 def runtime_of(*builds, name="litert"):
     return Runtime(name=name, formats=("tflite",), builds=builds, env=(("EDGEKIT_TOY", "seven"),))
 
@@ -54,19 +43,20 @@ def test_what_was_brought_is_told(local, shelf, make_wheel, tmp_path):
     toy_wheels(make_wheel, shelf)
     facts = inspect(local)
     ready = prepare(local, facts, runtime_of(toy()), Depot(local), cache=tmp_path / "wheels")
-    assert (ready.version, ready.python, ready.build) == ("4.5", facts.python, toy())
-    assert Path(ready.program).read_bytes() == python_program().read_bytes()
+    assert (ready.version, ready.build) == ("4.5", toy())
+    assert ready.command[:-1] == (facts.python, "-I")
+    assert Path(ready.command[-1]).read_bytes() == python_program().read_bytes()
     (site,) = ready.site
     assert {path.name for path in Path(site).iterdir()} >= {"ai_edge_litert", "numpy.py", ".edgekit"}
     assert (Path(site) / "ai_edge_litert" / "__pycache__").is_dir()
 
 
 def test_the_null_runtime_needs_a_python_and_no_more(local, make_facts, tmp_path):
-    ready = prepare(local, inspect(local), NULL, Depot(local), cache=tmp_path / "w")
+    ready = prepare(local, inspect(local), NULL, Depot(local), program="python", cache=tmp_path / "w")
     assert (ready.site, ready.build) == ((), None)
     assert not (tmp_path / "w").exists()
     with pytest.raises(DeviceUnfitError, match="no Python there"):
-        prepare(local, make_facts(python=None), NULL, Depot(local))
+        prepare(local, make_facts(python=None), NULL, Depot(local), program="python")
 
 
 def test_a_library_that_would_not_load_is_found_before_a_push(local, shelf, make_wheel, make_facts, tmp_path):

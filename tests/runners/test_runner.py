@@ -92,7 +92,8 @@ def test_one_bench_at_a_time(local, artifact):
 
 
 def test_a_changed_artifact_is_refused_before_it_is_pushed(local, artifact):
-    with Runner(local, RUNTIMES.get("null")) as runner, pytest.raises(UsageError, match="expected 0000"):
+    runner = Runner(local, RUNTIMES.get("null"), program="python")
+    with runner, pytest.raises(UsageError, match="expected 0000"):
         list(runner.run(Job(run_id="run-0001"), artifact, "0" * 64, None))
     stored = [path.name for path in Path(local.root()).rglob("store/*/*")]
     assert stored == [python_program().name]
@@ -144,7 +145,7 @@ def with_runtimes_of_this_python(runner):
     """Let a runner use the runtimes that are installed here: nothing is downloaded."""
     program = runner.depot.put(python_program())
     site = (sysconfig.get_path("platlib"),)
-    runner._prepared = Prepared(site=site, version="", build=None, python=sys.executable, program=program)
+    runner._prepared = Prepared(site=site, version="", build=None, command=(sys.executable, "-I", program))
     return runner
 
 
@@ -164,7 +165,7 @@ def test_a_runtime_that_does_not_start_is_unfit(local, artifact):
     with Runner(local, RUNTIMES.get("onnxruntime")) as runner:
         program = runner.depot.put(python_program())
         bare = runner.facts.python
-        runner._prepared = Prepared(site=(), version="", build=None, python=bare, program=program)
+        runner._prepared = Prepared(site=(), version="", build=None, command=(bare, "-I", program))
         with pytest.raises(DeviceUnfitError, match="does not start there"):
             play(runner, artifact)
 
@@ -174,10 +175,10 @@ def test_memory_that_can_not_be_told_does_not_end_the_run(local, artifact, monke
     with zipfile.ZipFile(python_program()) as old, zipfile.ZipFile(blind, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b'"/proc/self/smaps', b'"/proc/self/nothing'))
-    with Runner(local, RUNTIMES.get("null")) as runner:
-        prepared = runner.prepare()
-        fields = {"site": (), "version": "", "build": None, "python": prepared.python}
-        runner._prepared = Prepared(**fields, program=runner.depot.put(blind))
+    with Runner(local, RUNTIMES.get("null"), program="python") as runner:
+        python, *options, _ = runner.prepare().command
+        command = (python, *options, runner.depot.put(blind))
+        runner._prepared = Prepared(site=(), version="", build=None, command=command)
         events = play(runner, artifact)
     assert names(events, "memory") == ["hello", "error"]
     assert names(events, "latency") == [*LATENCY, "end"]

@@ -126,17 +126,6 @@ def test_tags_are_all_named_the_device_s_own_first():
 TOY = Build(distribution="toy-runtime", version="1.0", python=(7, 20), glibc=(2, 27), abis=("aarch64",))
 
 
-@pytest.fixture
-def shelf(tmp_path, monkeypatch):
-    """A folder that pip takes wheels from, and nothing else."""
-    folder = tmp_path / "shelf"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    return folder
-
-
 def test_what_was_fetched_once_needs_no_network(board, shelf, tmp_path, make_wheel):
     made = make_wheel("toy_runtime", tag="cp311-cp311-manylinux_2_34_aarch64", folder=shelf)
     facts, cache = board("aarch64", 11, DEBIAN_11), tmp_path / "cache"
