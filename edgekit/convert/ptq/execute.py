@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.ptq.grids import SUMS, readers_of
+from edgekit.source.fold import LINEAR
 from edgekit.source.graph import node_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,41 @@ def execute(node: Any, inputs: list[Any], shape: tuple[int, ...] | None = None) 
     return list(eager.execute(node.op.encode(), count, inputs, tuple(attributes), context.context()))
 
 
+def mean_of(node: Any, operands: list[Any], values: Any) -> np.ndarray[Any, Any]:
+    """Return the mean of each output channel of a linear operation over inputs and places.
+
+    A convolution of the inputs' mean has it, at a fraction of the cost of reading all outputs.
+
+    Args:
+        node: the operation.
+        operands: what it reads.
+        values: what it gave.
+    """
+    import tensorflow as tf
+
+    if node.op in ("Conv2D", "DepthwiseConv2dNative"):
+        values = execute(node, [tf.reduce_mean(operands[0], 0, keepdims=True), operands[1]])[0]
+    found: np.ndarray[Any, Any] = tf.reduce_mean(values, list(range(values.shape.rank - 1))).numpy()
+    return found
+
+
+def is_bias(graph: Graph, node: Any) -> bool:
+    """Tell whether a node adds a constant to each channel of a linear operation."""
+    if node.op not in SUMS:
+        return False
+    inner = graph.nodes.get(node_of(node.input[0]))
+    bias = graph.constants.get(node_of(node.input[1]))
+    return inner is not None and inner.op in LINEAR and bias is not None and bias.ndim == 1
+
+
+def last_sums(graph: Graph) -> str:
+    """Return the node that makes the outputs, before a softmax that ends the network."""
+    node = graph.nodes[graph.output]
+    while node.op in ("Identity", "Softmax") and node_of(node.input[0]) in graph.nodes:
+        node = graph.nodes[node_of(node.input[0])]
+    return str(node.name)
+
+
 def _value(attribute: Any) -> Any:
     """Return an AttrValue as eager execution takes it."""
     kind = attribute.WhichOneof("value")
@@ -70,10 +107,12 @@ class Tape:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._values: dict[str, list[Any]] = {}
-        self._left: dict[str, int] = {}
-        for node in graph.nodes.values():
-            for name in node.input:
-                self._left[node_of(name)] = self._left.get(node_of(name), 0) + 1
+        self._readers = readers_of(graph)
+        self._left = {name: len(users) for name, users in self._readers.items()}
+
+    def readers(self, name: str) -> list[str]:
+        """Return the nodes that read a node, once for each reading."""
+        return self._readers.get(name, [])
 
     def operands(self, node: Any) -> list[Any]:
         """Return the operands of a node; its constants are read from the graph."""

@@ -22,7 +22,9 @@ from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
 from edgekit.convert.ptq.execute import shapes_of
 from edgekit.convert.ptq.grids import stored
+from edgekit.convert.ptq.look import layers_of
 from edgekit.convert.ptq.measure import cut_ranges, is_row, keeps_a_batch, prints_of
+from edgekit.convert.ptq.reference import Reference, reference_of
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 METHODS = ("repair", "equalize", "ranges", "bias", "round")
 AUTO, NONE = "auto", "none"
-SAMPLE = 32
+SAMPLE = 16
 """Inputs that the methods work on, at most, evenly spread over the calibration data."""
 FEWEST = 4
 """Inputs of a sample from which it can be told what helps on others."""
@@ -53,8 +55,8 @@ TOGETHER = ("ranges", "bias", "round")
 """The methods that are measured on several inputs at once."""
 LOOKED_AT = 4
 """Inputs of the sample that the layers are looked at with."""
-ELEMENTS = 2**24
-"""Of the largest tensor of the sample, unless FEWEST have more: 64 MB."""
+ELEMENTS = 3 * 2**22
+"""Of the largest tensor of the sample, unless FEWEST have more: 48 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +135,14 @@ def tune(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Candidate:
-    """A float network that gives what the source gives, its ranges, and how its twin is mended."""
+    """A float network that gives what the source gives, its ranges, and how its twin is mended.
+
+    The reference is what it gives on the sample; None until somebody asks.
+    """
 
     graph: Graph
     record: CalibrationRecord
+    reference: Reference | None = None
     methods: tuple[str, ...] = ()
 
     def also(self, name: str, **changes: Any) -> _Candidate:
@@ -172,8 +178,8 @@ class _Tuner:
                 f"{source} mixes the inputs of a batch, and {', '.join(asked)} needs several that stay apart",
                 hint="leave it to --tuning auto, or name repair or equalize alone",
             )
-        before, _ = self._try("plain", self._start)
-        best = self._start
+        best, _ = self._seen(self._start)
+        before, _ = self._try("plain", best)
         for name in methods:
             best = self._with(name, best)
         after, twin = self._try("+".join(methods), best) if methods else self._try("plain", best)
@@ -182,7 +188,7 @@ class _Tuner:
     def automatic(self) -> Tuned:
         """Keep what helps, where there are enough inputs to tell: one alone would be learned by heart."""
         repaired = self._with("repair", self._start)
-        best = repaired if self._dead else self._start
+        best, _ = self._seen(repaired)
         before, twin = self._try("plain", best)
         found = before
         for names in (("equalize", "bias"), ("bias",), ("ranges",), ("round",)):
@@ -205,19 +211,27 @@ class _Tuner:
             biases="bias" in candidate.methods,
             rounding="round" in candidate.methods,
         )
-        twin = run_twin(candidate.graph, self._shapes, self._sample, mending)
+        _, reference = self._seen(candidate)
+        twin = run_twin(candidate.graph, self._shapes, self._sample, mending, reference)
         self._tried[name] = score(twin.wanted, twin.got)
         return self._tried[name], twin
 
     def _layers(self, best: _Candidate, constants: Mapping[str, np.ndarray[Any, Any]]) -> list[Layer]:
         """Return what each stored tensor loses in the end."""
-        mending = Mending(ranges=best.record.ranges, biases="bias" in best.methods, given=constants)
-        return run_twin(best.graph, self._shapes, self._sample[:LOOKED_AT], mending).layers
+        some, ranges = self._sample[:LOOKED_AT], best.record.ranges
+        return layers_of(best.graph, self._shapes, some, ranges, constants, biased="bias" in best.methods)
 
-    def _weights_alone(self, best: _Candidate, constants: Mapping[str, np.ndarray[Any, Any]]) -> Score:
+    def _weights_alone(self, graph: Graph, wanted: np.ndarray[Any, Any]) -> Score:
         """Return the score with float activations: what is lost whatever they are given."""
-        twin = run_twin(best.graph, self._shapes, self._sample, Mending(ranges={}, given=constants))
-        return score(twin.wanted, twin.got)
+        return score(wanted, reference_of(graph, self._shapes, self._sample).outputs)
+
+    def _seen(self, candidate: _Candidate) -> tuple[_Candidate, Reference]:
+        """Return a candidate with what it gives on the sample."""
+        if candidate.reference is not None:
+            return candidate, candidate.reference
+        names = candidate.record.spans if self._batched else ()
+        found = reference_of(candidate.graph, self._shapes, self._sample, names)
+        return dataclasses.replace(candidate, reference=found), found
 
     def _with(self, name: str, candidate: _Candidate) -> _Candidate:
         make = {"repair": self._repaired, "equalize": self._equalized, "ranges": self._ranged}
@@ -231,7 +245,8 @@ class _Tuner:
         if not constants:
             return candidate
         graph = changed(candidate.graph, constants)
-        return candidate.also("repair", graph=graph, record=self._measured(graph, candidate.record))
+        record = self._measured(graph, candidate.record)
+        return candidate.also("repair", graph=graph, record=record, reference=None)
 
     def _equalized(self, candidate: _Candidate) -> _Candidate:
         record = candidate.record
@@ -241,19 +256,20 @@ class _Tuner:
         if not factors.changed:
             return candidate
         graph = changed(candidate.graph, equalized(candidate.graph, factors))
+        reference = self._seen(candidate)[1].scaled(factors)
         if record.method != "minmax":
-            return candidate.also("equalize", graph=graph, record=self._measured(graph, record))
+            again = self._measured(graph, record)
+            return candidate.also("equalize", graph=graph, record=again, reference=reference)
         spans = scaled_spans(record.spans, factors)
         ranges = {n: (float(low.min()), float(high.max())) for n, (low, high) in spans.items()}
         ranges["input"] = record.ranges["input"]
         ranges = tied(self._frozen.graph_def, ranges)
-        return candidate.also(
-            "equalize", graph=graph, record=dataclasses.replace(record, ranges=ranges, spans=spans)
-        )
+        record = dataclasses.replace(record, ranges=ranges, spans=spans)
+        return candidate.also("equalize", graph=graph, record=record, reference=reference)
 
     def _ranged(self, candidate: _Candidate) -> _Candidate:
-        graph_def = self._frozen.graph_def
-        ranges = cut_ranges(candidate.graph, self._shapes, self._sample, candidate.record, graph_def)
+        candidate, reference = self._seen(candidate)
+        ranges = cut_ranges(reference.samples, candidate.record, self._frozen.graph_def)
         return candidate.also(
             "ranges", record=dataclasses.replace(candidate.record, ranges=ranges, method="mse")
         )
@@ -276,7 +292,7 @@ class _Tuner:
             layers=tuple(self._layers(best, twin.constants)),
             dead=self._dead,
             tried=self._tried,
-            weights_alone=self._weights_alone(best, twin.constants) if after.damaged else None,
+            weights_alone=self._weights_alone(graph, twin.wanted) if after.damaged else None,
         )
 
 

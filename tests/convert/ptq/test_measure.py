@@ -17,6 +17,7 @@ from edgekit.convert.ptq.execute import walk
 from edgekit.convert.ptq.grids import on_grid
 from edgekit.convert.ptq.layers import layer, rounding_snr
 from edgekit.convert.ptq.measure import cut_ranges, keeps_a_batch, prints_of
+from edgekit.convert.ptq.reference import reference_of
 from edgekit.convert.ranges import grid
 
 pytestmark = pytest.mark.convert
@@ -98,7 +99,8 @@ def test_one_input_is_a_batch_of_its_own(known, net, noise):
 
 
 def cut(found):
-    return cut_ranges(found.graph, found.shapes, found.data.inputs, found.record, found.frozen.graph_def)
+    reference = reference_of(found.graph, found.shapes, found.data.inputs, found.record.spans)
+    return cut_ranges(reference.samples, found.record, found.frozen.graph_def)
 
 
 def test_ranges_are_never_widened(small):

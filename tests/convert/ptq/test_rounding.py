@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.convert.ptq.grids import LEVELS, from_rows, rounded, weight_rows, weight_steps
-from edgekit.convert.ptq.rounding import ROWS, moments, rounded_together
+from edgekit.convert.ptq.moments import ROWS, moments
+from edgekit.convert.ptq.rounding import rounded_together
 
 pytestmark = pytest.mark.convert
 
