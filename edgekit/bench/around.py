@@ -77,8 +77,9 @@ class Around:
         if run is None:
             return None
         after: dict[str, Any] = {}
-        with contextlib.suppress(DeviceError):  # the run is what counts; what can't be asked is left out
-            after = host_conditions(self._transport, before=self._before)
+        if self._transport.is_open:
+            with contextlib.suppress(DeviceError):  # the run is what counts; what can't be asked is left out
+                after = host_conditions(self._transport, before=self._before)
         if self._guard is not None and self._guard.lost:
             after["state_lost"] = self._guard.lost
         first = {"when": "before", "pass": "host", **next(iter(run.conditions), {}), **self._before}
