@@ -17,7 +17,7 @@ SYMMETRIC = Weights(dtype="int8", per_channel=True, symmetric=True, quantized=Tr
 ASYMMETRIC = Weights(dtype="uint8", per_channel=False, symmetric=False, quantized=True)
 FLOAT = Weights(dtype="float32")
 ORT = "CPUExecutionProvider"
-ORT_TYPES = {"float32": "float", "int8": "int8", "uint8": "uint8", "int32": "int32"}
+ORT_TYPES = {"float32": "float", "int8": "int8", "uint8": "uint8", "int16": "int16"}
 KINDS = {
     "litert": {"float32": "Convolution (NHWC, F32) IGEMM", "int8": "Convolution (NHWC, QC8) IGEMM",
                "uint8": "Convolution (NHWC, QU8) IGEMM", "dynamic": "Convolution (NHWC, QD8, F32) IGEMM"},
@@ -168,6 +168,19 @@ def test_int8_operators_that_xnnpack_left_out():
     codes, cause = told(net)
     assert codes == ["not-delegated"]
     assert cause.share == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("types", "kind"), [(("int16", "int16"), "int16"), (("float32", "float32"), "dynamic")]
+)
+def test_16_bits_and_dynamic_ranges_that_xnnpack_left_out(types, kind):
+    net = Net()
+    for _ in range(2):
+        net.add("conv", "CONV_2D", "CONV_2D", 900, where="built-in", types=types, weights=SYMMETRIC)
+    codes, cause = told(net)
+    assert codes == ["not-delegated"]
+    assert cause.line.startswith(f"XNNPACK did not take the {kind} operators")
+    assert cause.evidence[0] == "2 of 2 operators with weights"
 
 
 def test_what_no_artifact_can_change_comes_last():

@@ -41,7 +41,7 @@ _HINT_UNFUSED = (
     "quantize inputs, weights and outputs of these operators, each output by a QuantizeLinear of its own that"
     " alone reads it, and convert again"
 )
-_HINT_SIGNED = "bench it on ARM, where these are fused, or quantize activations as uint8 for x86"
+_HINT_SIGNED = "bench it on ARM, where these are fused, or make it with uint8 activations for x86 (onnx-w8u8)"
 
 
 def causes_of(pair: Pair) -> tuple[Cause, ...]:
@@ -171,16 +171,16 @@ def _per_tensor(pair: Pair) -> Iterator[Cause]:
 
 
 def _not_delegated(pair: Pair) -> Iterator[Cause]:
-    outside = [op for op in pair.b.compute if op.is_int8 and op.where == "built-in"]
+    outside = [op for op in pair.b.compute if op.where == "built-in" and not op.is_float]
     if outside and pair.b.run.runtime.name == "litert":
         yield Cause(
             code="not-delegated",
-            line="XNNPACK did not take the int8 operators; LiteRT's own, slower kernels ran them",
+            line=f"XNNPACK did not take the {pair.b.kind} operators; LiteRT's own, slower kernels ran them",
             evidence=(
                 f"{len(outside)} of {len(pair.b.compute)} operators with weights",
                 *_rows(pair, outside),
             ),
-            hint="bring a newer LiteRT along, or convert again: XNNPACK refuses what its checks do not know",
+            hint="calibrate it to int8 (tflite-int8), which XNNPACK takes, or bring a newer LiteRT along",
             share=pair.share(outside),
         )
 

@@ -50,7 +50,7 @@ class Op:
         op: ours, as `Node.op`; "layout" for what only turns tensors around.
         layer: the source's name for it as far as the file kept it, or "".
         where: "XNNPACK", "built-in", "delegate" or ONNX Runtime's provider; "" when nothing was measured.
-        precision: "float32", "float16", "int8", "uint8", "dynamic" or "".
+        precision: "float32", "float16", "int8", "uint8", "int16", "dynamic" or "".
         ns: nanoseconds an invocation, or None when it was not measured.
         node: the file's node, or None for what the runtime put in.
     """
@@ -127,10 +127,10 @@ def _unmeasured(order: int, node: Node) -> Op:
 
 def _of_node(node: Node) -> str:
     """Return the precision in which a node computes, by its types."""
-    types = {*node.in_types, *node.out_types} & {"float32", "float16", "int8", "uint8"}
+    types = {*node.in_types, *node.out_types} & {"float32", "float16", "int8", "uint8", "int16"}
     if node.weights is not None and node.weights.dtype == "int8" and "float32" in types and len(types) == 1:
         return "dynamic"
-    for name in ("float32", "float16", "uint8", "int8"):
+    for name in ("float32", "float16", "int16", "uint8", "int8"):
         if name in types:
             return name
     return ""

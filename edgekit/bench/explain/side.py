@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgekit.bench.run import Run
     from edgekit.bench.summary import Estimate
 
-FLOAT, INT8, DYNAMIC = "float", "int8", "dynamic"
+FLOAT, INT8, INT16, DYNAMIC = "float", "int8", "int16", "dynamic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,9 @@ class Side:
 
     @property
     def kind(self) -> str:
-        """What it is: "int8" if an operator with weights computes in 8 bits, else "dynamic" or "float"."""
+        """What it is, by its operators with weights: "int16", "int8", "dynamic" or "float"."""
+        if any(op.precision == "int16" for op in self.compute):
+            return INT16
         if any(op.is_int8 for op in self.compute) or self._stores_int8:
             return INT8
         return DYNAMIC if any(op.precision == "dynamic" for op in self.compute) else FLOAT
