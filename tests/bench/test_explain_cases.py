@@ -16,7 +16,9 @@ import pytest
 
 from edgekit.bench.execute import execute
 from edgekit.bench.explain.explain import explain
+from edgekit.bench.explain.side import side_of
 from edgekit.bench.plan import make_plan
+from edgekit.bench.profile import delegation_of
 from edgekit.bench.run import Run
 from edgekit.errors import UsageError
 
@@ -234,6 +236,25 @@ def test_int8_first_is_turned(told, onnxes):
 def test_one_artifact_twice_is_not_int8(told, onnxes):
     found = told(onnxes / "Relu.onnx", onnxes / "HardSwish.onnx")
     assert found.cause.code == "not-int8"
+
+
+@pytest.mark.board
+def test_an_aarch64_board_tells_its_operators_and_its_cpu(
+    board, tflites, monkeypatch, own_place, need_wheels
+):
+    monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(board.ssh_config))
+    path = tflites / "moving-int8.tflite"
+    plan = make_plan([path], [board.address], runs=5, warmup=1, passes=("latency", "profile"))
+    result = execute(plan, None)
+    need_wheels(result)
+    assert not result.failed
+    side = side_of(result.runs[0])
+    assert side.unavailable == ""
+    assert {op.where for op in side.ops} == {"XNNPACK"}
+    assert sum(op.is_int8 and op.op == "depthwise" for op in side.ops) == 4
+    assert str(side.cpu) == "Cortex-A72: no int8 dot product, no i8mm, no fp16"
+    told = delegation_of(result.runs[0])
+    assert (told.asked, set(told.counts), told.fell_back) == ("XNNPACK", {"XNNPACK"}, False)
 
 
 # --- recorded: where the shares of time decide ------------------------------------------------------------
