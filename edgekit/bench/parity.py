@@ -11,6 +11,8 @@ large error on the host: outputs that are wrong everywhere by less than that.
     fp32        1e-4 of the span        sums in another order; 1e-8 to 1e-5 seen
     fp16        4 x 2^-10 of the span   four roundings of an 11-bit significand
     int8        4 steps of the output   2 steps seen between x86 and ARM kernels of the same runtime
+                and a fifth of E        other kernels draw the rounding noise anew, and the largest of
+                                        thousands of errors is then another: 0.236 and 0.259 seen
     w8u8 dyn8   the same                8-bit activations, handed over as floats
     w8a16       as fp16                 16-bit steps are finer than its significand
     w8          as fp32                 computed in floats
@@ -43,6 +45,8 @@ FP32_SLACK = 1e-4
 FP16_SLACK = 4 * 2.0**-10
 INT8_STEPS = 4
 INT8_LEVELS = 255
+REDRAWN = 0.2
+"""Of E: the maxima of two draws of 16,000 normal errors differ by less than this in 19 of 20 cases."""
 EIGHT_BITS = ("int8", "w8u8", "dyn8")
 SIXTEEN_BITS = ("fp16", "w8a16")
 RMS_SHARE = 0.25
@@ -90,6 +94,9 @@ def tolerance(artifact: Artifact, expected: Array) -> Tolerance:
         error = artifact.parity.max_abs_error
         rms = min(error, _rms(source) * 10 ** (-artifact.parity.snr_db / 20))
         rule = f"{error:.3g} on the host + {why}"
+        if artifact.precision in EIGHT_BITS:
+            error *= 1 + REDRAWN
+            rule += f", + {REDRAWN:.0%} for noise drawn anew"
     return Tolerance(limit=error + slack, rms_limit=rms + RMS_SHARE * slack, slack=slack, rule=rule)
 
 
