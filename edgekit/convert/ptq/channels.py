@@ -170,7 +170,10 @@ class _Follow:
         left, right = (self._numbers[name] for name in flowing)
         if left.shape != right.shape:
             return False
-        for a, b in np.unique(np.stack([left.ravel(), right.ravel()], axis=1), axis=0):
+        first, second = _row(left), _row(right)
+        if first is None or second is None:
+            first, second = left.ravel(), right.ravel()
+        for a, b in np.unique(np.stack([first, second], axis=1), axis=0):
             self._join(int(a), int(b))
         self._numbers[node.name] = left
         return True

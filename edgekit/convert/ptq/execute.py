@@ -66,7 +66,10 @@ def mean_of(node: Any, operands: list[Any], values: Any) -> np.ndarray[Any, Any]
     import tensorflow as tf
 
     if node.op in ("Conv2D", "DepthwiseConv2dNative"):
-        values = execute(node, [tf.reduce_mean(operands[0], 0, keepdims=True), operands[1]])[0]
+        inputs = tf.reduce_mean(operands[0], 0, keepdims=True)
+        if operands[1].shape[:2] == (1, 1) and set(node.attr["strides"].list.i) == {1}:
+            inputs = tf.reduce_mean(inputs, [1, 2], keepdims=True)
+        values = execute(node, [inputs, operands[1]])[0]
     found: np.ndarray[Any, Any] = tf.reduce_mean(values, list(range(values.shape.rank - 1))).numpy()
     return found
 

@@ -63,7 +63,7 @@ def _one_by_one(units: np.ndarray[Any, Any], shares: np.ndarray[Any, Any]) -> np
     """Round weights in steps, groups x inputs x outputs; those at the end of their grid stay there."""
     import numpy as np
 
-    found = np.clip(np.rint(units), -LEVELS, LEVELS)
+    found: np.ndarray[Any, Any] = np.clip(np.rint(units), -LEVELS, LEVELS)
     fixed = np.abs(units) >= LEVELS * (1 - 1e-6)
     errors = np.zeros(units.shape)
     for begin in range(0, units.shape[1], _BLOCK):

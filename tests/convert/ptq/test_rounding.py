@@ -33,7 +33,7 @@ def cost(errors, spread):
 @given(
     seed=st.integers(0, 10_000),
     groups=st.integers(1, 4),
-    outputs=st.integers(1, 8),
+    outputs=st.integers(8, 16),
     size=st.integers(2, 90),
     decay=st.floats(0.3, 1.0),
 )
