@@ -7,6 +7,7 @@ the same on every machine; where shares of time decide, a recorded run is read.
 import dataclasses
 import importlib.util
 import json
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -111,7 +112,31 @@ def write_unfused(source, path):
     onnx.save(model, path)
 
 
-def quantize(source, path, *, weights, per_channel):
+def write_residual(path):
+    """Write three convolutions, the second one's output added to what it read."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng, shape = np.random.default_rng(5), [1, CHANNELS, SIZE, SIZE]
+    constants = [
+        numpy_helper.from_array(rng.normal(0, 0.1, (CHANNELS, CHANNELS, 3, 3)).astype("float32"), f"w{n}")
+        for n in range(3)
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["c0"], "conv0", pads=[1] * 4),
+        helper.make_node("Conv", ["c0", "w1"], ["c1"], "conv1", pads=[1] * 4),
+        helper.make_node("Add", ["c0", "c1"], ["a"], "add"),
+        helper.make_node("Conv", ["a", "w2"], ["c2"], "conv2", pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["c2"], ["y"], "mean"),
+    ]
+    graph = helper.make_graph(
+        nodes, "residual", [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, CHANNELS, 1, 1])], constants,
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def quantize(source, path, *, weights, per_channel, activations="QUInt8"):
     quantization = pytest.importorskip("onnxruntime.quantization")
 
     class Reader(quantization.CalibrationDataReader):
@@ -124,7 +149,7 @@ def quantize(source, path, *, weights, per_channel):
 
     quantization.quantize_static(
         str(source), str(path), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
-        activation_type=quantization.QuantType.QUInt8,
+        activation_type=getattr(quantization.QuantType, activations),
         weight_type=getattr(quantization.QuantType, weights),
     )  # fmt: skip
 
@@ -175,6 +200,20 @@ def test_pairs_around_operators_that_stay_float_are_unfused(told, onnxes):
     assert "2 Conv" in found.cause.line
     assert "its output goes to no QuantizeLinear at once (2 of them)" in found.cause.evidence
     assert sum(row.b is not None and row.b.op == "quantize" for row in found.pair.rows) == 2
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere int8 activations are fused as they are")
+def test_signed_activations_beside_a_residual_are_unfused_on_x86(told, onnxes):
+    write_residual(onnxes / "residual.onnx")
+    for name, kind in (("signed", "QInt8"), ("unsigned", "QUInt8")):
+        path = onnxes / f"{name}.onnx"
+        quantize(onnxes / "residual.onnx", path, weights="QInt8", per_channel=True, activations=kind)
+    found = told(onnxes / "residual.onnx", onnxes / "signed.onnx")
+    assert found.cause.code == "unfused-qdq"
+    assert any(text.startswith("on x86 ONNX Runtime fuses uint8") for text in found.cause.evidence)
+    assert "onnx-w8u8" in found.cause.hint
+    mended = told(onnxes / "residual.onnx", onnxes / "unsigned.onnx")
+    assert "unfused-qdq" not in [cause.code for cause in mended.causes]
 
 
 def test_weights_that_no_quick_kernel_takes_per_tensor(told, tflites):
