@@ -62,7 +62,8 @@ def test_the_commands_run_in_their_order(desk):
             [sys.executable, "-m", "edgekit.cli.main", *words[1:]],
             cwd=folder, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
-        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        allowed = {0, 3} if words[1] == "compare" else {0}  # a gate may say no
+        assert done.returncode in allowed, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     assert (folder / "report.html").stat().st_size > 100_000
 
 
