@@ -29,6 +29,8 @@ FENCE_IQRS = 3.0
 """Tukey's outer fence: beyond the third quartile by three interquartile ranges is "far out"."""
 FENCE_LEAST = 0.05
 """A sample within 5 % of the third quartile is no outlier, however narrow the quartiles are."""
+_MAD_TAU = 0.5
+"""Where values are few and repeat, the expansion would make samples worth any number of independent ones."""
 _TELLING = 50
 """Samples beyond a percentile from which on these tell their own correlation; else a nearer percentile
 does."""
@@ -158,7 +160,7 @@ def mad_estimate(samples: Sequence[float], *, levels: Array | None = None) -> Es
     import numpy as np
 
     values = array_of(samples)
-    if not len(values):
+    if len(values) < least_samples(0.5):
         return None
     middle = float(np.median(values))
     deviations = np.abs(values - middle)
@@ -171,7 +173,7 @@ def mad_estimate(samples: Sequence[float], *, levels: Array | None = None) -> Es
     level = level - np.median(level)
     influence = (np.abs(level) <= np.median(np.abs(level))) - 0.5 - weight * ((level <= 0) - 0.5)
     tau = correlation_time(influence) * float(influence.var()) / 0.25
-    return _percentile(deviations, 0.5, max(tau, 1e-9), CONFIDENCE)
+    return _percentile(deviations, 0.5, max(tau, _MAD_TAU), CONFIDENCE)
 
 
 def mad(samples: Sequence[float]) -> float:

@@ -173,3 +173,9 @@ def test_outliers():
     assert stats.outlier_share([100] * 90 + [104] * 10) == 0
     assert stats.outlier_share([100] * 90 + [300] * 10) == pytest.approx(0.1)
     assert stats.outlier_share(list(range(100, 200))) == 0
+
+
+@pytest.mark.parametrize("samples", [(1, 2), (1, 2, 2), (1, 1, 2, 2) * 50, (5,) * 7 + (6,), tuple(range(6))])
+def test_few_values_that_repeat_are_no_flood_of_independent_ones(samples):
+    found = stats.mad_estimate(samples)
+    assert found is None or found.n_eff <= 2 * len(samples)
