@@ -13,7 +13,7 @@ from edgekit.bench.plan import make_plan
 from edgekit.bench.power import figures
 
 pytestmark = pytest.mark.vm
-RUNS = 100
+RUNS = 40
 NO_POWER = PowerWish(mode="never")
 SAME = 0.01
 """Medians are the same within this share; they repeat within 0.2 % there, whatever the host does."""
@@ -89,7 +89,7 @@ def test_p50_is_a_bare_loops(counted_vm, quiet, on, recipe, runtime):
 @pytest.fixture
 def disturbed(counted_vm):
     """A link that is slow and loses packets, and a clock that somebody sets again and again."""
-    counted_vm.run("tc qdisc add dev eth0 root netem delay 100ms 20ms loss 2%")
+    counted_vm.run("tc qdisc add dev eth0 root netem delay 40ms 10ms loss 1%")
     counted_vm.run(STEPPING)
     yield
     counted_vm.run("kill $(cat /tmp/stepping); tc qdisc del dev eth0 root")
