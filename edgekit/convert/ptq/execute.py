@@ -119,19 +119,18 @@ class Tape:
 
     def operands(self, node: Any) -> list[Any]:
         """Return the operands of a node; its constants are read from the graph."""
+        return [self.operand(name) for name in node.input]
+
+    def operand(self, name: str) -> Any:
+        """Return one of them, by "node" or "node:k"."""
         import numpy as np
         import tensorflow as tf
 
-        found = []
-        for name in node.input:
-            constant = self._graph.constants.get(node_of(name))
-            if constant is not None:
-                narrow = constant.astype(np.float32) if constant.dtype == np.float64 else constant
-                found.append(tf.constant(narrow))
-            else:
-                base, _, port = name.partition(":")
-                found.append(self._values[base][int(port or 0)])
-        return found
+        base, _, port = name.partition(":")
+        constant = self._graph.constants.get(base)
+        if constant is None:
+            return self._values[base][int(port or 0)]
+        return tf.constant(constant.astype(np.float32) if constant.dtype == np.float64 else constant)
 
     def put(self, name: str, values: list[Any]) -> None:
         """Keep what a node gave."""

@@ -108,10 +108,10 @@ def lifted(rows: np.ndarray[Any, Any], biases: np.ndarray[Any, Any], step: float
     import numpy as np
 
     least = LEVELS * np.abs(biases).reshape(rows.shape[:2]) / (step * _BIAS)
+    if (np.abs(rows).max(axis=2) >= least).all():
+        return rows
     largest = np.abs(rows).argmax(axis=2)[:, :, None]
     held = np.take_along_axis(rows, largest, axis=2)[:, :, 0]
-    if (np.abs(held) >= least).all():
-        return rows
     wanted = np.where(held < 0, -1.0, 1.0) * np.maximum(np.abs(held), least)
     found = rows.copy()
     np.put_along_axis(found, largest, wanted[:, :, None], axis=2)

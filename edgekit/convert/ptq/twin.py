@@ -123,15 +123,17 @@ class _Run:
         """Return what a node gives in the twin, its weights on their grids and its bias corrected."""
         import tensorflow as tf
 
-        operands = self._tape.operands(node)
         if self._is_clipped(node):
-            return operands
+            return self._tape.operands(node)
         if node.op in LINEAR and node_of(node.input[1]) in self._graph.constants:
-            operands[1] = tf.constant(self._weights(node, operands[0]).astype("float32"))
+            values = self._tape.operand(node.input[0])
+            operands = [values, tf.constant(self._weights(node, values).astype("float32"))]
         elif self._mending.biases and is_bias(self._graph, node):
             moved = self._reference.means[node.name] - self._sums[node_of(node.input[0])]
             self._constants[node.name] = moved
-            operands[1] = tf.constant(moved)
+            operands = [self._tape.operand(node.input[0]), tf.constant(moved)]
+        else:
+            operands = self._tape.operands(node)
         made = execute(node, operands, self._shapes.get(node.name))
         if self._mending.biases and node.op in LINEAR and self._bias_of(node) is not None:
             self._sums[node.name] = mean_of(node, operands, made[0])
