@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -102,6 +103,14 @@ class Sshd:
         assert self._process is not None
         for pid in [self._process.pid, *_children(self._process.pid)]:
             _kill(pid)
+
+    def cut_sessions(self) -> None:
+        """Kill its sessions; it takes new ones. What they ran may run on."""
+        assert self._process is not None
+        for pid in _children(self._process.pid):
+            with contextlib.suppress(OSError):  # it is gone already
+                if b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    _kill(pid)
 
     def __enter__(self) -> Self:
         self.start()

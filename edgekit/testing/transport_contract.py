@@ -15,7 +15,6 @@ The device needs what EdgeKit needs of one: a POSIX sh, and coreutils, busybox o
 from __future__ import annotations
 
 import hashlib
-import random
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -29,6 +28,8 @@ from edgekit.errors import (
     DeviceTimeoutError,
     UsageError,
 )
+from edgekit.testing.noise import noise
+from edgekit.testing.push_contract import PushContract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,12 +68,7 @@ MIB = 1 << 20
 _SHOW_ARGUMENTS = 'for a; do printf "%s\\0" "$a"; done'
 
 
-def noise(size: int, seed: int = 1) -> bytes:
-    """Return `size` bytes with every value in them, the same ones for the same seed."""
-    return random.Random(seed).randbytes(size)  # noqa: S311  no secret: a test's data
-
-
-class TransportContract:
+class TransportContract(PushContract):
     """Tests over a fixture `transport` (open) that the subclass gives; see this module's head."""
 
     file_size = 8 * MIB

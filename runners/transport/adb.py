@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from edgekit.errors import (
     CommandFailedError,
@@ -97,19 +97,29 @@ class AdbTransport(Transport):
     def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
         mark = secrets.token_hex(8)
         line, feed = shell_line(command, mark)
+        return self._shell(line, mark, feed + stdin, timeout_s)
+
+    def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
+        # `adb push` can't go on where another one stopped; a shell's input is as fast.
+        mark = secrets.token_hex(8)
+        line, feed = shell_line(command, mark)
+        if feed:
+            raise UsageError(f"{self.device.address}: the path is too long", hint="choose a shorter one")
+        with local.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return self._shell(line, mark, file, timeout_s)
+
+    def _shell(
+        self, line: str, mark: str, stdin: bytes | IO[bytes], timeout_s: float
+    ) -> tuple[int, bytes, bytes]:
         if self._silent:
             raise self._client.state_error("device")
-        reply = self._client.call("shell", "-T", line, stdin=feed + stdin, timeout_s=timeout_s)
+        reply = self._client.call("shell", "-T", line, stdin=stdin, timeout_s=timeout_s)
         ends = list(re.finditer(rb"%s:(\d{1,3})\n" % mark.encode(), reply.stdout))
         if not ends:
             raise self._client.lost(reply)
         end = ends[-1]
         return int(end[1]), reply.stdout[: end.start()] + reply.stdout[end.end() :], reply.stderr
-
-    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
-        reply = self._copy("push", str(local.resolve()), remote, timeout_s=timeout_s)
-        if reply.exit_code != 0:
-            raise self._copy_error(f"push to {remote}", reply)
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
         reply = self._copy("pull", remote, str(local.resolve()), timeout_s=timeout_s)

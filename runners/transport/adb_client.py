@@ -14,6 +14,7 @@ import socket
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from edgekit.errors import DeviceError, DeviceLostError, DeviceRefusedError, DeviceTimeoutError, UsageError
 
@@ -110,20 +111,26 @@ class AdbClient:
         self.address = address
         self._others: list[str] = []
 
-    def call(self, *words: str, stdin: bytes = b"", timeout_s: float = CALL_TIMEOUT_S) -> Reply:
+    def call(self, *words: str, stdin: bytes | IO[bytes] = b"", timeout_s: float = CALL_TIMEOUT_S) -> Reply:
         """Run `adb -s SERIAL WORDS...` to its end.
 
         Args:
             words: the subcommand and its arguments.
-            stdin: bytes for its standard input; none are read otherwise.
+            stdin: its standard input, bytes or an open file; nothing is read otherwise.
             timeout_s: the deadline, in seconds; then the program is killed.
 
         Raises:
             DeviceTimeoutError: the deadline passed.
         """
+        data: bytes | None = None
+        source: IO[bytes] | int = subprocess.DEVNULL
+        if not isinstance(stdin, bytes):
+            source = stdin
+        elif stdin:
+            data, source = stdin, subprocess.PIPE
         with subprocess.Popen(
             [self.program, "-s", self.serial, *words],
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=source,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             # A push is as large as its file, so that its rate means something.
@@ -132,7 +139,7 @@ class AdbClient:
             start_new_session=True,
         ) as process:
             try:
-                out, err = process.communicate(stdin or None, timeout=timeout_s)
+                out, err = process.communicate(data, timeout=timeout_s)
             except subprocess.TimeoutExpired:
                 raise DeviceTimeoutError(
                     self.address,

@@ -1,7 +1,7 @@
 """What every transport does, written once over five primitives.
 
 A transport runs commands and moves files. `argv` is a sequence everywhere and quoted here alone;
-a push goes to `NAME.part`, is held against its sha256 on the device and only then renamed; after a
+a push goes to a part, is held against its sha256 on the device and only then renamed (see push); after a
 timeout nothing of ours still runs there.
 """
 
@@ -24,7 +24,16 @@ from edgekit.errors import (
     DeviceTimeoutError,
     UsageError,
 )
-from edgekit.runners.transport.command import MARK, START, CommandResult, command_line, kill_line, marked
+from edgekit.runners.transport.command import (
+    DIGEST,
+    MARK,
+    START,
+    CommandResult,
+    command_line,
+    kill_line,
+    marked,
+)
+from edgekit.runners.transport.push import Push
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,8 +84,8 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
-        """Copy a file to `remote`, whose folder exists."""
+    def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
+        """Run one line as `_execute` does, a file's bytes from an offset on being its standard input."""
 
     @abstractmethod
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
@@ -174,6 +183,20 @@ class Transport(ABC):
             raise self.failure(result)
         return result
 
+    def feed(
+        self, argv: Sequence[str], local: Path, *, offset: int = 0, timeout_s: float = TRANSFER_TIMEOUT_S
+    ) -> CommandResult:
+        """Run a command as `run` does, with a host's file from byte `offset` on as its standard input."""
+        line = command_line(argv)
+        self._need_open()
+        start = time.monotonic()
+        code, out, err = self._guarded(
+            line, lambda whole: self._feed(whole, local, offset=offset, timeout_s=timeout_s)
+        )
+        return CommandResult(
+            argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=time.monotonic() - start
+        )
+
     def failure(self, result: CommandResult) -> DeviceError:
         """Return the error that a failed command stands for, with its tail as evidence."""
         if "No space left on device" in result.tail:
@@ -257,12 +280,17 @@ class Transport(ABC):
             raise UsageError(what, hint="open it, or use it in a with statement")
 
     # --- files ---------------------------------------------------------------------------------
-    def push(self, local: Path, remote: str, *, timeout_s: float = TRANSFER_TIMEOUT_S) -> str:
-        """Copy a file to the device, whole or not at all; return its sha256, as read back there.
+    def push(
+        self, local: Path, remote: str, *, sha256: str | None = None, timeout_s: float = TRANSFER_TIMEOUT_S
+    ) -> str:
+        """Copy a file to the device, whole or not at all; return its sha256, as computed there.
+
+        A push that was interrupted goes on where it stopped.
 
         Args:
             local: a file on the host.
             remote: an absolute path; its folder is made, a file of that name is replaced.
+            sha256: of the file, where it was computed already.
             timeout_s: the deadline for the transfer, in seconds.
 
         Raises:
@@ -273,36 +301,9 @@ class Transport(ABC):
         self._need_open()
         if not local.is_file():
             raise UsageError(f"{local} is no file", hint="give a file that exists")
-        sha256, _ = digest(local)
-        part = f"{remote}.part"
-        self._prepare(remote)
-        try:
-            self._send(local, part, timeout_s=timeout_s)
-            arrived = self.sha256(part)
-            if arrived != sha256:
-                what = f"{local.name} arrived changed (sha256 {arrived[:12]}, sent {sha256[:12]})"
-                hint = "try again; if it stays, check the link and the storage"
-                raise DeviceLostError(self.device.address, what, hint=hint)
-            self.check(["mv", "-f", "--", part, remote])
-        except DeviceError:
-            self._discard(part)
-            raise
-        return sha256
-
-    def _prepare(self, remote: str) -> None:
-        folder, _, name = remote.rpartition("/")
-        if not remote.startswith("/") or not name:
-            raise UsageError(
-                f"{remote!r} is no absolute path of a file", hint="begin it with /, end it in a name"
-            )
-        script = 'mkdir -p -- "$1" || exit 1; [ ! -d "$2" ] || echo folder'
-        if self.check(["sh", "-c", script, "sh", folder or "/", remote]).stdout:
-            raise UsageError(f"{self.device.address}: {remote} is a folder", hint="name the file in it")
-
-    def _discard(self, part: str) -> None:
-        """Remove half a file as far as the link allows: the error that is on its way says more."""
-        with contextlib.suppress(DeviceError):
-            self.run(["rm", "-f", "--", part])
+        known, size = (sha256, local.stat().st_size) if sha256 else digest(local)
+        Push(transport=self, local=local, remote=remote, sha256=known, size=size, timeout_s=timeout_s).go()
+        return known
 
     def pull(self, remote: str, local: Path, *, timeout_s: float = TRANSFER_TIMEOUT_S) -> None:
         """Copy a file from the device, whole or not at all.
@@ -338,11 +339,13 @@ class Transport(ABC):
             CommandFailedError: there is no such file.
         """
         # Through standard input: a name with a backslash or a newline in it changes what sha256sum prints.
-        script = 'exec sha256sum <"$1"'
-        result = self.check(["sh", "-c", script, "sh", remote], timeout_s=TRANSFER_TIMEOUT_S)
+        script = f'{DIGEST}\nsize=$(wc -c <"$1") && digest "$size" <"$1"'
+        result = self.run(["sh", "-c", script, "sh", remote], timeout_s=TRANSFER_TIMEOUT_S)
         found = _SHA256.search(result.text)
-        if found is None:
-            raise self.failure(result)
+        if result.exit_code or found is None:
+            last = result.tail.splitlines()[-1] if result.tail else "no output"
+            what = f"{remote} can't be read there: {last}"
+            raise CommandFailedError(self.device.address, what, evidence=result.tail)
         return found[0].lower()
 
     def read_from(self, remote: str, offset: int, *, limit: int) -> bytes:

@@ -6,6 +6,7 @@ folder and EDGEKIT_FAKE=1 in their environment; faults can be asked for.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -90,7 +91,21 @@ class FakeTransport(LocalTransport):
         return str(Path(self.root()).parent)
 
     def _environment(self) -> dict[str, str]:
-        return super()._environment() | {"HOME": self._home(), "EDGEKIT_FAKE": "1"}
+        own = {"HOME": self._home(), "EDGEKIT_FAKE": "1"}
+        if self.faults.lies_about_sha256:
+            own["PATH"] = f"{self._liar()}:{os.environ.get('PATH', os.defpath)}"
+        return super()._environment() | own
+
+    def _liar(self) -> Path:
+        """Return a folder with programs that tell a wrong sha256."""
+        folder = Path(self._home()) / "bin"
+        for name in ("sha256sum", "openssl"):
+            program = folder / name
+            if not program.exists():
+                folder.mkdir(exist_ok=True)
+                program.write_text(f"#!/bin/sh\ncat >/dev/null\necho {'0' * 64} -\n")
+                program.chmod(0o700)
+        return folder
 
     def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
         self._count(timeout_s)
@@ -101,29 +116,29 @@ class FakeTransport(LocalTransport):
             raise self._lost()
         return code, out, err
 
-    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
+    def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
+        """Feed a command, and only the first bytes of the file where the link dies on the way."""
         self._count(timeout_s)
-        self._copy(local, Path(remote), to_device=True)
+        most = self.faults.dies_after_bytes
+        if most is None or local.stat().st_size - offset <= most:
+            return super()._feed(command, local, offset=offset, timeout_s=timeout_s)
+        with local.open("rb") as file:
+            file.seek(offset)
+            super()._execute(command, stdin=file.read(most), timeout_s=timeout_s)
+        self._dead = True
+        raise self._lost()
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
-        self._count(timeout_s)
-        self._copy(Path(remote), local, to_device=False)
-
-    def _copy(self, source: Path, copy: Path, *, to_device: bool) -> None:
         """Copy, and leave half a file behind where the link dies on the way."""
+        self._count(timeout_s)
         left = self.faults.dies_after_bytes
-        try:
-            with source.open("rb") as reader, copy.open("wb") as writer:
-                while chunk := reader.read(_CHUNK):
-                    writer.write(chunk if left is None else chunk[:left])
-                    if left is not None and len(chunk) > left:
-                        self._dead = True
-                        raise self._lost()
-                    left = None if left is None else left - len(chunk)
-        except OSError as error:
-            if not to_device:
-                raise
-            raise self._file_error(error, str(copy)) from error
+        with Path(remote).open("rb") as reader, local.open("wb") as writer:
+            while chunk := reader.read(_CHUNK):
+                writer.write(chunk if left is None else chunk[:left])
+                if left is not None and len(chunk) > left:
+                    self._dead = True
+                    raise self._lost()
+                left = None if left is None else left - len(chunk)
 
     def _count(self, timeout_s: float) -> None:
         limit, stall = self.faults.dies_after_calls, self.faults.stalls_after_calls

@@ -55,7 +55,16 @@ class LocalTransport(Transport):
         return dict(os.environ)
 
     def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
-        process = self._spawn(command)
+        return self._finish(self._spawn(command, subprocess.PIPE), stdin, timeout_s)
+
+    def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
+        with local.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return self._finish(self._spawn(command, file.fileno()), None, timeout_s)
+
+    def _finish(
+        self, process: subprocess.Popen[bytes], stdin: bytes | None, timeout_s: float
+    ) -> tuple[int, bytes, bytes]:
         try:
             out, err = process.communicate(stdin, timeout=timeout_s)
         except BaseException as error:
@@ -67,12 +76,12 @@ class LocalTransport(Transport):
         code = process.returncode
         return (128 - code if code < 0 else code), out, err
 
-    def _spawn(self, command: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, command: str, stdin: int) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
         try:
             return subprocess.Popen(
                 [b"/bin/sh", b"-c", encoded(command)],
-                stdin=pipe,
+                stdin=stdin,
                 stdout=pipe,
                 stderr=pipe,
                 cwd=self._home(),
@@ -84,13 +93,6 @@ class LocalTransport(Transport):
                 what = f"{self.device.address}: the command is too long"
                 raise UsageError(what, hint="pass large data through standard input or a file") from error
             raise self._file_error(error, "/bin/sh") from error
-
-    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
-        del timeout_s  # a copy on one machine has no link to wait for
-        try:
-            shutil.copyfile(local, remote)
-        except OSError as error:
-            raise self._file_error(error, remote) from error
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
         del timeout_s

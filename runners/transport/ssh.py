@@ -76,23 +76,20 @@ class SshTransport(Transport):
         code, err = self._stream(command, source, out.append, timeout_s)
         return code, b"".join(out), err
 
-    def _send(self, local: Path, remote: str, *, timeout_s: float) -> None:
-        argv = ["sh", "-c", 'exec cat >"$1"', "sh", remote]
+    def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
+        out: list[bytes] = []
         with local.open("rb") as file:
-            self._transfer(argv, _chunks(file), lambda _: None, timeout_s)
+            file.seek(offset)
+            code, err = self._stream(command, _chunks(file), out.append, timeout_s)
+        return code, b"".join(out), err
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
         argv = ["sh", "-c", 'exec cat <"$1"', "sh", remote]
-        with local.open("wb") as file:
-            self._transfer(argv, (), file.write, timeout_s)
-
-    def _transfer(
-        self, argv: list[str], source: Iterable[bytes], sink: Callable[[bytes], object], timeout_s: float
-    ) -> None:
         start = time.monotonic()
-        code, err = self._guarded(
-            command_line(argv), lambda line: self._stream(line, source, sink, timeout_s)
-        )
+        with local.open("wb") as file:
+            code, err = self._guarded(
+                command_line(argv), lambda line: self._stream(line, (), file.write, timeout_s)
+            )
         if code:
             spent = time.monotonic() - start
             raise self.failure(

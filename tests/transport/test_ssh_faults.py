@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
 import time
@@ -15,8 +16,10 @@ from edgekit.runners.transport.ssh import SshTransport
 from edgekit.targets import Device
 from edgekit.testing.board import Board, unavailable
 from edgekit.testing.ports import free_port
+from edgekit.testing.push_contract import counted
 from edgekit.testing.ssh_double import SshDouble, SshFaults
 from edgekit.testing.sshd import Sshd, sshd_program
+from edgekit.testing.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,8 +78,33 @@ def test_a_link_that_dies_in_a_file(double: SshDouble, tmp_path: Path) -> None:
         assert transport.check(["head", "-c", "5", remote]).stdout == bytes(5)
         assert [path.name for path in tmp_path.iterdir()] == ["sent"]
         double.faults = SshFaults()
-        transport.push(tmp_path / "sent", remote)
+        with counted(transport) as offsets:
+            transport.push(tmp_path / "sent", remote)
+        assert 900_000 < offsets[0] < 1_100_000
         assert transport.check(["head", "-c", "5", remote]).stdout == b"11111"
+        assert transport.check(["ls", "-A", transport.root()]).text == "file\n"
+
+
+@needs_sshd
+def test_a_server_that_dies_in_a_file(tmp_path: Path) -> None:
+    """OpenSSH's sessions are killed while it comes in; a new one goes on where they stopped."""
+    (tmp_path / "sent").write_bytes(secrets.token_bytes(40_000_000))
+    with (
+        Sshd() as sshd,
+        SshTransport(Device.parse(sshd.files.address), config=sshd.files.config) as transport,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        folder = sshd.home / ".edgekit"
+        running = pool.submit(transport.push, tmp_path / "sent", f"{transport.root()}/file")
+        until(lambda: folder.is_dir() and any(path.stat().st_size for path in folder.glob(".*.part")))
+        sshd.cut_sessions()
+        assert type(running.exception(timeout=30)) is DeviceLostError
+        transport.reopen()
+        with counted(transport) as offsets:
+            transport.push(tmp_path / "sent", f"{transport.root()}/file")
+        assert offsets[0] > 0
+        assert (folder / "file").read_bytes() == (tmp_path / "sent").read_bytes()
+        assert [path.name for path in folder.iterdir()] == ["file"]
 
 
 def test_a_lost_link_stays_lost_until_opened_again(double: SshDouble) -> None:

@@ -1,0 +1,183 @@
+"""A file's way to a device: looked for, gone on with, held against its sha256 there, then renamed.
+
+It comes in as `.SHA256.NONCE.part` beside its name, hashed there while it is written. A part that an earlier
+push left is taken over when its bytes have the sha256 that ours have up to there; its length alone proves
+nothing. Each pusher has a part of its own, so that two of them never write to the same one: what a process
+there may still write to is copied, not taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgekit.errors import CommandFailedError, DeviceError, DeviceLostError, UsageError
+from edgekit.runners.transport.command import DIGEST
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgekit.runners.transport.base import Transport
+    from edgekit.runners.transport.command import CommandResult
+
+_CHUNK = 1 << 20
+_STEM = 32
+_PART = re.compile(r"\.[0-9a-f]{32}\.([0-9a-f]{16})\.part")
+
+# $1 folder, $2 the file's name, $3 the parts' stem.
+_LOOK = r"""umask 077
+mkdir -p -- "$1" && cd -- "$1" || exit 1
+[ ! -d "./$2" ] || { echo folder; exit; }
+for f in "$3".*.part; do [ ! -f "$f" ] || echo "part $(wc -c <"$f")" "$f"; done"""
+
+# $1 to $3 as above, then: our nonce, the whole's bytes and sha256, where to go on, the sha256 up to there and
+# from there, and the two halves of the old part's nonce: whole, it would find our own command line.
+_STREAM = f"""{DIGEST}
+umask 077
+cd -- "$1" || exit 1
+name=./$2 stem=$3 part=$3.$4.part total=$5 whole=$6 offset=$7 head=$8 rest=$9
+shift 9
+written() {{
+  [ ! -e /proc/self/cmdline ] || [ "$(grep -ls "$1[${{2%${{2#?}}}}]${{2#?}}" /proc/[0-9]*/cmdline)" ]
+}}
+is() {{ [ "${{got%% *}}" = "$1" ]; }}
+if [ "$offset" -gt 0 ]; then
+  old=$stem.$1$2.part
+  if written "$1" "$2" || [ "$(wc -c <"$old")" -ne "$offset" ] || ! mv -- "$old" "$part"; then
+    head -c "$offset" <"$old" >"$part"
+  fi
+  got=$(digest "$offset" <"$part")
+  is "$head" || {{ rm -f -- "$part"; echo other; exit 0; }}
+fi
+touch -- "$part" || exit 1
+got=$(tee -a "$part" | digest "$((total - offset))")
+size=$(wc -c <"$part")
+if is "$rest" && [ "$((size))" -eq "$total" ] && mv -f -- "$part" "$name"; then
+  rm -f -- "$stem".*.part
+  echo whole
+else
+  # Toybox's tee keeps it to itself when a write failed: the next one says why.
+  if is "$rest" && [ "$((size))" -lt "$total" ]; then head -c 65536 /dev/zero >>"$part"; fi
+  echo "part $((size)) $got"
+  got=$([ ! -f "$name" ] || digest "$total" <"$name")
+  if is "$whole"; then rm -f -- "$part"; echo whole; fi  # another host was quicker
+fi"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What an earlier push left there."""
+
+    nonce: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """One file on its way.
+
+    Attributes:
+        transport: an open way to the device.
+        local: the file on the host.
+        remote: its absolute path there.
+        sha256: its content's.
+        size: its bytes.
+        timeout_s: for all of it, in seconds.
+    """
+
+    transport: Transport
+    local: Path
+    remote: str
+    sha256: str
+    size: int
+    timeout_s: float
+
+    def __post_init__(self) -> None:
+        if not self.remote.startswith("/") or self.remote.endswith("/"):
+            what = f"{self.remote!r} is no absolute path of a file"
+            raise UsageError(what, hint="begin it with /, end it in a name")
+
+    @property
+    def _words(self) -> tuple[str, str, str]:
+        folder, _, name = self.remote.rpartition("/")
+        return folder or "/", name, f".{self.sha256[:_STEM]}"
+
+    def go(self) -> None:
+        """Bring the file there, from where an earlier push stopped.
+
+        Raises:
+            UsageError: a folder of that name is there.
+            DeviceFullError: there is no room; nothing of the file stays.
+            CommandFailedError: it can't be written.
+            DeviceLostError: the link died, and the part stays; or what arrived is not what was sent.
+            DeviceTimeoutError: it took too long; the part stays.
+        """
+        end = time.monotonic() + self.timeout_s
+        left = self._look()
+        if left is None or not self._send(left, end):
+            self._send(None, end)
+
+    def _look(self) -> _Part | None:
+        """Return the longest part that may be a beginning of the file; what is there is data, and checked."""
+        told = self.transport.check(["sh", "-c", _LOOK, "sh", *self._words]).text.splitlines()
+        if "folder" in told:
+            what = f"{self.transport.device.address}: {self.remote} is a folder"
+            raise UsageError(what, hint="name the file in it")
+        parts = []
+        for line in told:
+            word, _, rest = line.partition(" ")
+            size, _, name = rest.strip().partition(" ")
+            match = _PART.fullmatch(name)
+            if word == "part" and match and size.isascii() and size.isdigit():
+                parts.append(_Part(nonce=match[1], size=int(size)))
+        fitting = [part for part in parts if 0 < part.size <= self.size]
+        return max(fitting, key=lambda part: part.size, default=None)
+
+    def _send(self, left: _Part | None, end: float) -> bool:
+        """Send what is missing; return False where what is there is no beginning of the file."""
+        offset, old = (left.size, left.nonce) if left else (0, "")
+        head, rest = _sums(self.local, offset) if offset else ("", self.sha256)
+        nonce = secrets.token_hex(8)
+        numbers = [nonce, str(self.size), self.sha256, str(offset), head, rest, old[:8], old[8:]]
+        result = self.transport.feed(
+            ["sh", "-c", _STREAM, "sh", *self._words, *numbers],
+            self.local,
+            offset=offset,
+            timeout_s=max(1.0, end - time.monotonic()),
+        )
+        told = result.text.split()
+        if "whole" in told or ("other" in told and left is not None):
+            return "whole" in told
+        folder, _, stem = self._words
+        with contextlib.suppress(DeviceError):  # the error that is on its way says more
+            self.transport.run(["rm", "-f", "--", f"{folder}/{stem}.{nonce}.part"])
+        raise self._failure(result, told, rest)
+
+    def _failure(self, result: CommandResult, told: list[str], sent: str) -> DeviceError:
+        address, tail = self.transport.device.address, result.tail
+        if "No space left on device" in tail or "quota exceeded" in tail:
+            return self.transport.full(tail)
+        if result.exit_code or result.stderr.strip() or told[:1] != ["part"]:
+            last = tail.splitlines()[-1] if tail else "it did not say why"
+            return CommandFailedError(address, f"{self.remote} can't be written: {last}", evidence=tail)
+        arrived = told[2] if len(told) > 2 else "none"  # noqa: PLR2004
+        what = f"{self.local.name} arrived changed (sha256 {arrived[:12]}, sent {sent[:12]})"
+        return DeviceLostError(address, what, hint="try again; if it stays, check the link and the storage")
+
+
+def _sums(local: Path, offset: int) -> tuple[str, str]:
+    """Return the sha256 of a file's bytes up to an offset, and from there."""
+    head, rest = hashlib.sha256(), hashlib.sha256()
+    with local.open("rb") as file:
+        left = offset
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            head.update(chunk)
+            left -= len(chunk)
+        while chunk := file.read(_CHUNK):
+            rest.update(chunk)
+    return head.hexdigest(), rest.hexdigest()
