@@ -15,7 +15,7 @@ DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium \
 	qemu-system-arm qemu-utils kmod e2fsprogs device-tree-compiler
 
-.PHONY: help demo test lint digits bench-convert bench-gate accuracy clean system-demo system-test
+.PHONY: help demo test lint digits bench-convert bench-transfer bench-gate accuracy clean system-demo system-test
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -37,6 +37,9 @@ bench-convert: $(VENV)/.demo ## time EdgeKit's and the vendors' converters in tu
 
 bench-gate: $(VENV)/.demo ## false alarms and power of the gate in simulated noise (GATE_ARGS="--times 5000")
 	$(BIN)/python tests/speed/gate.py $(GATE_ARGS)
+
+bench-transfer: $(VENV)/.test ## time pushes of 50 MB beside scp and adb push (BENCH_ARGS="--rate 0 40 --repeat 9")
+	$(BIN)/python tests/speed/transfer.py $(BENCH_ARGS)
 
 accuracy: $(VENV)/.demo ## int8 accuracy of trained networks on photos (DATA=folder)
 	$(BIN)/python tests/speed/accuracy.py $(DATA) $(ACCURACY_ARGS)

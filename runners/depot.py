@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from edgekit.artifact import digest
 from edgekit.errors import DeviceFullError, DeviceUnfitError, EdgeKitError, ProtocolError, UsageError
 from edgekit.runners.transport.base import TRANSFER_TIMEOUT_S
+from edgekit.runners.transport.command import DIGEST
 from edgekit.runners.wheels import site_name
 from edgekit.units import bytes_text
 
@@ -31,12 +32,12 @@ _RESERVE_BYTES = 4 << 20
 _UNPACK_TIMEOUT_S = 900.0
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,150}")
-_ROOM = r"""
+_ROOM = f"""{DIGEST}
 umask 077
 mkdir -p -- "$1" && chmod 700 "$1" || exit 1
 echo "free $(df -Pk "$1" | tail -n 1 | while read -r _ _ _ free _; do echo "$free"; done)"
 shift
-for f; do if [ -f "$f" ]; then sha256sum -- "$f"; else echo absent; fi; done
+for f; do if [ -f "$f" ]; then digest "$(wc -c <"$f")" <"$f"; else echo absent; fi; done
 """
 _UNPACK = r"""
 umask 077
@@ -95,7 +96,7 @@ class Depot:
         for (local, _), (sha256, size), remote, found in zip(files, known, remotes, there, strict=True):
             if found != sha256:
                 self._need_room(size, free, local.name)
-                self._transport.push(local, remote)
+                self._transport.push(local, remote, sha256=sha256)
                 free -= size
         return remotes
 
