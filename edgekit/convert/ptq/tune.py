@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 METHODS = ("repair", "equalize", "ranges", "bias", "round")
 AUTO, NONE = "auto", "none"
-SAMPLE = 16
+SAMPLE = 32
 """Inputs that the methods work on, at most, evenly spread over the calibration data."""
 FEWEST = 4
 """Inputs of a sample from which it can be told what helps on others."""
@@ -55,8 +55,8 @@ TOGETHER = ("ranges", "bias", "round")
 """The methods that are measured on several inputs at once."""
 LOOKED_AT = 4
 """Inputs of the sample that the layers are looked at with."""
-ELEMENTS = 3 * 2**22
-"""Of the largest tensor of the sample, unless FEWEST have more: 48 MB."""
+ELEMENTS = 2**24
+"""Of the largest tensor of the sample, unless FEWEST have more: 64 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
