@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import time
 
 import numpy as np
 import pytest
@@ -48,8 +49,10 @@ print(json.dumps(times[10:]))
 
 
 STEPPING = """
-while :; do date -s @$(($(date +%s) + 3600)); sleep 0.03; done >/dev/null 2>&1 &
-echo $! >/tmp/stepping
+import time
+while True:
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + 60)
+    time.sleep(0.02)
 """
 
 
@@ -90,9 +93,9 @@ def test_p50_is_a_bare_loops(counted_vm, quiet, on, recipe, runtime):
 def disturbed(counted_vm):
     """A link that is slow and loses packets, and a clock that somebody sets again and again."""
     counted_vm.run("tc qdisc add dev eth0 root netem delay 40ms 10ms loss 1%")
-    counted_vm.run(STEPPING)
+    counted_vm.run(f"setsid python3 -c '{STEPPING}' </dev/null >/dev/null 2>&1 & echo $! >/tmp/stepping")
     yield
-    counted_vm.run("kill $(cat /tmp/stepping); tc qdisc del dev eth0 root")
+    counted_vm.run(f"tc qdisc del dev eth0 root; kill $(cat /tmp/stepping); date -s @{time.time():.0f}")
 
 
 def test_neither_link_nor_clock_reaches_the_samples(counted_vm, quiet, disturbed, bench):
@@ -106,7 +109,7 @@ def test_neither_link_nor_clock_reaches_the_samples(counted_vm, quiet, disturbed
         statistics.median(before.samples_ns), rel=SAME
     )
     walls = [told["wall_ns"] - told["t"] for told in after.conditions if "wall_ns" in told]
-    assert max(walls) - min(walls) > 1800e9
+    assert max(walls) - min(walls) > 30e9
     assert "clock-stepped" in [doubt["code"] for doubt in document["runs"][0]["doubts"]]
     assert document["runs"][0]["parity"]["ok"]
 
