@@ -23,7 +23,7 @@ def header(make_bundle):
         target="this-host",
         facts={"machine": "aarch64"},
         item=plan.items[0],
-        plan=plan.asked(),
+        plan=plan.asked(plan.items[0]),
         power={"unavailable": "no sensor"},
         own_load1=0.25,
     )
