@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
+# Two at a time: many tests wait for devices, and a converter takes 2 GB.
+PYTEST_WORKERS ?= 2
 
 # The mapping of PyTorch's weights is proved against these. Of torchvision only the networks' definitions are
 # used, so that no build of it has to fit.
@@ -24,7 +26,7 @@ demo: $(VENV)/.demo system-demo ## set up, convert a trained network, prove it, 
 	$(BIN)/python examples/demo.py
 
 test: $(VENV)/.test system-test ## set up, run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.test ## ruff, mypy and the budgets
 	$(BIN)/python -m pytest tests/house
