@@ -375,3 +375,75 @@ def test_two_zones_of_one_name_are_both_told(monkeypatch):
     for module in (files, conditions):
         monkeypatch.setattr(module, "text_of", lambda path: small[path.rpartition("/")[2]])
     assert conditions.temperatures() == {"cpu-thermal": 51.25, "cpu-thermal#12": 51.25}
+
+
+# --- pace, enough, and what the loop costs --------------------------------------------------------------
+def test_paced_invocations_begin_one_a_period(either):
+    code, events = either.run(runs=10, warmup=0, period_ns=20_000_000)
+    assert code == 0
+    loop = [e for e in events if e["e"] == "samples"]
+    begun = next(e["t"] for e in events if e["e"] == "conditions" and e["when"] == "during")
+    assert sum(len(e["ns"]) for e in loop) == 10
+    assert loop[-1]["t"] - begun >= 9 * 20_000_000  # later is a busy machine's, earlier is a broken pace
+
+
+def test_a_file_beside_the_spool_ends_the_loop_with_what_there_is(either):
+    process = either.start(runs=10**9, max_s=600)
+    deadline = time.monotonic() + 60
+    while "samples" not in names(either.events()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    Path(either.job["spool"]).with_suffix(".enough").touch()
+    process.communicate(timeout=60)
+    events = either.events()
+    end = events[-1]
+    assert (end["e"], end["reason"], process.returncode) == ("end", "enough", 0)
+    assert end["count"] == sum(len(e["ns"]) for e in events if e["e"] == "samples")
+    assert "overhead" in names(events)  # it is over, and was not broken off
+
+
+def test_the_loop_itself_is_measured(either):
+    _, events = either.run(runs=5)
+    told = only(events, "overhead")["ns"]
+    assert len(told) == 1000
+    assert all(ns >= 0 for ns in told)
+
+
+@pytest.mark.convert
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_threads_that_were_started_are_told(either, ort_site, onnx, threads):
+    path = str(onnx / "float.onnx")
+    _, events = either.run(runtime="onnxruntime", site=ort_site, artifact=path, threads=threads)
+    told = only(events, "placed")
+    assert told["threads_after"] - told["threads_before"] == threads - 1
+
+
+def test_it_keeps_to_the_cpus_that_it_is_given(either):
+    one = min(os.sched_getaffinity(0))
+    _, events = either.run(cpus=[one])
+    assert only(events, "placed")["cpus_allowed"] == str(one)
+    assert {e["cpus_allowed"] for e in events if e["e"] == "conditions"} == {str(one)}
+
+
+def test_cpus_that_are_not_there_are_an_error_line(either):
+    code, events = either.run(cpus=[1000])
+    assert code == 1
+    assert [e["e"] for e in events] == ["error"]
+    assert events[0]["kind"] == "job"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cpus": [-1]}, {"cpus": ["0"]}, {"cpus": "0"}, {"period_ns": -1}, {"watch": []}]
+)
+def test_a_job_with_a_place_or_pace_that_is_none_ends_with_two(either, changes):
+    code, events = either.run(**changes)
+    assert (code, events) == (2, [])
+    assert json.loads(either.stderr)["kind"] == "job"
+
+
+def test_conditions_have_a_canary_and_the_wall_clock(either):
+    before = time.time_ns()
+    _, events = either.run()
+    told = [e for e in events if e["e"] == "conditions"]
+    assert all(e["canary_ns"] > 0 for e in told)
+    assert before <= told[0]["wall_ns"] <= told[-1]["wall_ns"] <= time.time_ns()

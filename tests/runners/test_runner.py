@@ -298,3 +298,46 @@ def test_an_arm_board_over_ssh(board, tflite, golden, real_cache):
     np.testing.assert_allclose(got, np.load(tflite / "outputs.npy"), atol=0.1)
     assert mode == "700"
     assert json.dumps(runner.facts.to_json())
+
+
+# --- what was asked for is read back --------------------------------------------------------------------
+HONOURED = {"e": "placed", "threads_before": 2, "threads_after": 2, "cpus_allowed": "0-3"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "asked", "told"),
+    [
+        ("onnxruntime", {}, {}),
+        ("litert", {"threads": 4}, {"threads_after": 5}),
+        ("null", {"threads": 4}, {}),
+        ("null", {"cpus": (0, 1)}, {"cpus_allowed": "0-1"}),
+    ],
+)
+def test_what_the_device_honoured_is_no_error(local, runtime, asked, told):
+    Runner(local, RUNTIMES.get(runtime))._check_placed({**HONOURED, **told}, Job(run_id="run-0001", **asked))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "asked", "told", "said"),
+    [
+        ("onnxruntime", {"threads": 4}, {}, "started 0 threads beside its own, for 4 in all"),
+        ("litert", {"threads": 1}, {"threads_after": 4}, "started 2 threads beside its own, for 1 in all"),
+        ("null", {"cpus": (0,)}, {}, "may run on 0-3"),
+    ],
+)
+def test_what_the_device_did_not_honour_is_an_error(local, runtime, asked, told, said):
+    runner = Runner(local, RUNTIMES.get(runtime))
+    with pytest.raises(StableDeviceError, match=f"^local://: .*{said}"):
+        runner._check_placed({**HONOURED, **told}, Job(run_id="run-0001", **asked))
+
+
+def test_a_run_that_is_told_to_be_enough_is_whole(local, artifact):
+    with Runner(local, RUNTIMES.get("null")) as runner:
+        job, events = Job(run_id="run-0001", runs=10**9, max_s=600, passes=("latency",)), []
+        for event in runner.run(job, artifact, digest(artifact)[0], None):
+            events.append(event)
+            if event["e"] == "samples":
+                runner.enough("run-0001")
+    assert events[-1]["reason"] == "enough"
+    assert events[-1]["count"] > 0
+    assert not list(Path(local.root()).glob("runs/*"))
