@@ -109,7 +109,7 @@ class Sshd:
         assert self._process is not None
         for pid in _children(self._process.pid):
             with contextlib.suppress(OSError):  # it is gone already
-                if b"sshd" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
                     _kill(pid)
 
     def __enter__(self) -> Self:

@@ -27,16 +27,24 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _STEM = 32
-_PART = re.compile(r"\.[0-9a-f]{32}\.([0-9a-f]{16})\.part")
+_PART = re.compile(
+    r"part (?P<size>[0-9]{1,15}) \.[0-9a-f]{32}\.(?P<nonce>[0-9a-f]{16})\.part (?P<sha256>[0-9a-f]{64}) .*"
+)
+_MOST = 4  # so many parts are looked at, the longest first
 
-# $1 folder, $2 the file's name, $3 the parts' stem.
-_LOOK = r"""umask 077
+# $1 folder, $2 the file's name, $3 the parts' stem, $4 our nonce. What can be refused is refused here: adb
+# may lose the words of a command that ends before it has read its input.
+_LOOK = f"""{DIGEST}
+umask 077
 mkdir -p -- "$1" && cd -- "$1" || exit 1
-[ ! -d "./$2" ] || { echo folder; exit; }
-for f in "$3".*.part; do [ ! -f "$f" ] || echo "part $(wc -c <"$f")" "$f"; done"""
+[ ! -d "./$2" ] || {{ echo folder; exit; }}
+for f in "$3".*.part; do
+  [ ! -s "$f" ] || {{ size=$(wc -c <"$f"); echo "part $((size)) $f $(digest "$size" <"$f")"; }}
+done
+touch -- "$3.$4.part\""""
 
-# $1 to $3 as above, then: our nonce, the whole's bytes and sha256, where to go on, the sha256 up to there and
-# from there, and the two halves of the old part's nonce: whole, it would find our own command line.
+# $1 to $4 as above, then: the whole's bytes and sha256, where to go on, the sha256 up to there and from
+# there, and the two halves of the old part's nonce: whole, it would find our own command line.
 _STREAM = f"""{DIGEST}
 umask 077
 cd -- "$1" || exit 1
@@ -52,7 +60,7 @@ if [ "$offset" -gt 0 ]; then
     head -c "$offset" <"$old" >"$part"
   fi
   got=$(digest "$offset" <"$part")
-  is "$head" || {{ rm -f -- "$part"; echo other; exit 0; }}
+  is "$head" || {{ rm -f -- "$part"; cat >/dev/null; echo other; exit 0; }}
 fi
 touch -- "$part" || exit 1
 got=$(tee -a "$part" | digest "$((total - offset))")
@@ -71,10 +79,12 @@ fi"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What an earlier push left there."""
+    """What an earlier push left there, and the sha256 of the file's bytes up to its end and from there."""
 
     nonce: str
     size: int
+    head: str
+    rest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,45 +128,47 @@ class Push:
             DeviceTimeoutError: it took too long; the part stays.
         """
         end = time.monotonic() + self.timeout_s
-        left = self._look()
-        if left is None or not self._send(left, end):
-            self._send(None, end)
+        nonce = secrets.token_hex(8)
+        left = self._look(nonce)
+        if left is None or not self._send(nonce, left, end):
+            self._send(nonce, None, end)
 
-    def _look(self) -> _Part | None:
-        """Return the longest part that may be a beginning of the file; what is there is data, and checked."""
-        told = self.transport.check(["sh", "-c", _LOOK, "sh", *self._words]).text.splitlines()
+    def _look(self, nonce: str) -> _Part | None:
+        """Return the longest part that is a beginning of the file; what is there is data, and checked."""
+        told = self.transport.check(
+            ["sh", "-c", _LOOK, "sh", *self._words, nonce], timeout_s=self.timeout_s
+        ).text.splitlines()
         if "folder" in told:
             what = f"{self.transport.device.address}: {self.remote} is a folder"
             raise UsageError(what, hint="name the file in it")
-        parts = []
-        for line in told:
-            word, _, rest = line.partition(" ")
-            size, _, name = rest.strip().partition(" ")
-            match = _PART.fullmatch(name)
-            if word == "part" and match and size.isascii() and size.isdigit():
-                parts.append(_Part(nonce=match[1], size=int(size)))
-        fitting = [part for part in parts if 0 < part.size <= self.size]
-        return max(fitting, key=lambda part: part.size, default=None)
+        found = (match for line in told if (match := _PART.fullmatch(line)))
+        sizes = sorted(
+            ((int(match["size"]), match["nonce"], match["sha256"]) for match in found), reverse=True
+        )
+        for size, old, sha256 in sizes[:_MOST]:
+            if 0 < size <= self.size:
+                head, rest = _sums(self.local, size)
+                if head == sha256:
+                    return _Part(nonce=old, size=size, head=head, rest=rest)
+        return None
 
-    def _send(self, left: _Part | None, end: float) -> bool:
-        """Send what is missing; return False where what is there is no beginning of the file."""
-        offset, old = (left.size, left.nonce) if left else (0, "")
-        head, rest = _sums(self.local, offset) if offset else ("", self.sha256)
-        nonce = secrets.token_hex(8)
-        numbers = [nonce, str(self.size), self.sha256, str(offset), head, rest, old[:8], old[8:]]
+    def _send(self, nonce: str, left: _Part | None, end: float) -> bool:
+        """Send what is missing; return False where what was there is no beginning of the file any more."""
+        start = left or _Part(nonce="", size=0, head="", rest=self.sha256)
+        numbers = [str(self.size), self.sha256, str(start.size), start.head, start.rest]
         result = self.transport.feed(
-            ["sh", "-c", _STREAM, "sh", *self._words, *numbers],
+            ["sh", "-c", _STREAM, "sh", *self._words, nonce, *numbers, start.nonce[:8], start.nonce[8:]],
             self.local,
-            offset=offset,
+            offset=start.size,
             timeout_s=max(1.0, end - time.monotonic()),
         )
         told = result.text.split()
-        if "whole" in told or ("other" in told and left is not None):
+        if "whole" in told or (left is not None and told == ["other"]):
             return "whole" in told
         folder, _, stem = self._words
         with contextlib.suppress(DeviceError):  # the error that is on its way says more
             self.transport.run(["rm", "-f", "--", f"{folder}/{stem}.{nonce}.part"])
-        raise self._failure(result, told, rest)
+        raise self._failure(result, told, start.rest)
 
     def _failure(self, result: CommandResult, told: list[str], sent: str) -> DeviceError:
         address, tail = self.transport.device.address, result.tail
