@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-ROWS, ROWS_EACH, MOST = 1024, 8, 8192
+ROWS, ROWS_EACH, MOST = 4096, 16, 8192
 """Places that are looked at: so many, or so many for each input of an output, but no more than MOST."""
 WIDEST = 2560
 """Inputs of one output, at most: beyond it, the matrix of second moments takes minutes."""
