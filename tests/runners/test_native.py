@@ -1,9 +1,11 @@
 """The native program: built the same every time, chosen where it can run, and as good as the other."""
 
+import contextlib
 import hashlib
 import itertools
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +150,62 @@ def test_it_needs_no_python_there(local, make_facts, tmp_path):
     assert hashlib.sha256(Path(program).read_bytes()).hexdigest() == program.split("/")[-2]
     assert (ready.site, ready.build) == ((), None)
     assert Path(program).stat().st_mode & 0o777 == 0o700
+
+
+# --- the power pass, the same of both programs ----------------------------------------------------------
+def watch(tmp_path, **changes):
+    sensor = tmp_path / "power1_input"
+    sensor.write_text("2500000\n")
+    told = {"reads": {"power": str(sensor), "none": f"{sensor}-no-such"},
+            "commands": {"echo": ["echo", "so", "it is"], "broken": ["false"]},
+            "period_ns": 10_000_000, "idle_ns": 200_000_000, "segment_ns": 100_000_000, "pairs": 2}  # fmt: skip
+    return {**told, **changes}
+
+
+def test_sensors_are_read_beside_the_loop(either, tmp_path):
+    code, events = either.run("power", watch=watch(tmp_path), warmup=1)
+    assert code == 0
+    kinds = [key for key, _ in itertools.groupby(e["e"] for e in events if e["e"] != "reading")]
+    assert kinds == ["hello", "load", "first", "warmup", "idle", "segment", "idle", "end"]
+    segments = [e for e in events if e["e"] == "segment"]
+    assert [e["sampling"] for e in segments] == [True, False, False, True]
+    assert all(e["begin_ns"] < e["end_ns"] and e["count"] > 0 for e in segments)
+    readings = [e for e in events if e["e"] == "reading"]
+    assert [e["t"] for e in readings] == sorted(e["t"] for e in readings)
+    assert {e["raw"]["power"] for e in readings} == {"2500000"}
+    assert {e["raw"]["echo"].strip() for e in readings} == {"so it is"}
+    assert all(set(e["errors"]) == {"none", "broken"} for e in readings)
+    held = [e for e in segments if not e["sampling"]]
+    span = (held[0]["begin_ns"] + 50_000_000, held[-1]["end_ns"])
+    assert not [e for e in readings if span[0] < e["t"] < span[1]]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pairs": 0}, {"reads": []}, {"commands": {"x": "echo"}}, {"period_ns": "1"}, {"more": 1}]
+)
+def test_a_watch_that_is_none_is_an_error_line(either, tmp_path, changes):
+    code, events = either.run("power", watch=watch(tmp_path, **changes))
+    assert code in {1, 2}
+    assert not events or events[-1]["kind"] == "job"
+
+
+def test_nothing_is_left_of_a_program_that_is_killed(tmp_path, either):
+    process = either.start("power", watch=watch(tmp_path, segment_ns=60_000_000_000))
+    deadline = time.monotonic() + 60
+    while not any(e["e"] == "idle" for e in either.events()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.communicate(timeout=60)
+    spool = str(either.job["spool"]).rpartition(".")[0].encode()
+
+    def left():
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += [path] if spool in path.read_bytes() and b"pytest" not in path.read_bytes() else []
+        return found
+
+    while left():
+        assert time.monotonic() < deadline, left()
+        time.sleep(0.05)

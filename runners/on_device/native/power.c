@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -143,6 +144,7 @@ static _Noreturn void sample(const Watch *watch, pid_t parent) {
     size_t size = (size_t)(json_count(watch->reads) + json_count(watch->commands));
     Reading *readings = calloc(size, sizeof *readings);
     cpu_set_t all;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* held, it could not see for itself that nobody is there any more */
     memset(&all, 0xff, sizeof all);
     sched_setaffinity(0, sizeof all, &all); /* the loop's CPUs are for the loop */
     for (size_t i = 0; i < size; i++)

@@ -134,6 +134,7 @@ void spool_open(const char *path, const char *pass) {
     if (handle < 0) trouble("job", "the spool %s can't be opened: %s", path, strerror(errno));
     spool.handle = handle;
     spool.pass = pass;
+    spool.size = spool.whole = 0; /* what waits is another process's */
 }
 
 void spool_close(void) {

@@ -33,6 +33,8 @@ def read_watch(job: dict[str, Any]) -> dict[str, Any]:
     if watch is None or set(watch) != set(WATCH):
         raise Trouble("job", f"the watch of a power pass should hold {', '.join(WATCH)}")
     wrong = [key for key, kind in WATCH.items() if type(watch[key]) is not kind]
+    if not wrong and not all(type(argv) is list and argv for argv in watch["commands"].values()):
+        wrong = ["commands"]
     if wrong or min(watch["period_ns"], watch["idle_ns"], watch["segment_ns"], watch["pairs"]) < 1:
         raise Trouble("job", f"the watch's {', '.join(wrong) or 'numbers'} are none that this program takes")
     return dict(watch)
