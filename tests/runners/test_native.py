@@ -158,7 +158,8 @@ def watch(tmp_path, **changes):
     sensor.write_text("2500000\n")
     told = {"reads": {"power": str(sensor), "none": f"{sensor}-no-such"},
             "commands": {"echo": ["echo", "so", "it is"], "broken": ["false"]},
-            "period_ns": 10_000_000, "idle_ns": 200_000_000, "segment_ns": 100_000_000, "pairs": 2}  # fmt: skip
+            "period_ns": 10_000_000, "idle_ns": 200_000_000,
+            "segment_ns": 100_000_000, "pairs": 2}  # fmt: skip
     return {**told, **changes}
 
 
