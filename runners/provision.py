@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
-from edgekit.runners import native
+from edgekit.runners import native, phone
 from edgekit.runners.follow import how_ended
 from edgekit.runners.program import python_program
 from edgekit.runners.wheels import check_needs, check_python, choose, fetch
@@ -66,9 +66,14 @@ def prepare(
         DeviceFullError: there is no room.
     """
     address = transport.device.address
+    glibc = phone.parts() if facts.abi == "aarch64" and facts.glibc is None and program != "python" else ()
+    if glibc:
+        facts = phone.with_glibc(facts, glibc)
     unfit = "another program was asked for" if program == "python" else native.unfit(runtime, facts)
     if not unfit:
-        return _prepare_native(transport, facts, runtime, depot, cache)
+        if glibc:
+            phone.check_ground(transport)
+        return _prepare_native(transport, facts, runtime, depot, cache, glibc=glibc)
     if program == "native":
         what = f"the native program can't run {runtime.name} there: {unfit}"
         raise DeviceUnfitError(address, what, hint="leave --program out, or ask for python")
@@ -94,18 +99,29 @@ def _python(facts: Facts, depot: Depot) -> tuple[str, ...]:
 
 
 def _prepare_native(
-    transport: Transport, facts: Facts, runtime: Runtime, depot: Depot, cache: Path | None
+    transport: Transport,
+    facts: Facts,
+    runtime: Runtime,
+    depot: Depot,
+    cache: Path | None,
+    *,
+    glibc: tuple[Path, ...],
 ) -> Prepared:
-    """Bring the native program and the runtime's library; both lie under their sha256, to be shared."""
+    """Bring the program, the runtime's library and a glibc; each lies under its sha256, to be shared."""
     library = native.library_for(runtime, facts)
     files = [native.program_for(facts)]
     if library is not None:
         files.append(native.fetch_library(library, facts, cache))
-    program, *libraries = depot.put_all([(path, None) for path in files])
-    transport.check(["chmod", "700", program])
+    stored = depot.put_all([(path, None) for path in (*glibc, *files)])
+    parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
+    command = (program,)
+    if parts:
+        folders = ":".join(path.rpartition("/")[0] for path in parts)
+        command = (parts[0], "--library-path", folders, program)
+    transport.check(["chmod", "700", command[0]])
     site = tuple(path.rpartition("/")[0] for path in libraries)
-    version = _try_import(transport, (program,), runtime, *site)
-    return Prepared(site=site, version=version, build=library, command=(program,))
+    version = _try_import(transport, command, runtime, *site)
+    return Prepared(site=site, version=version, build=library, command=command)
 
 
 def _check_numpy(transport: Transport, facts: Facts) -> None:
