@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _RESERVE_BYTES = 4 << 20
 _UNPACK_TIMEOUT_S = 900.0
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
+_LISTED = re.compile(r"([0-9]{1,15})\s+([A-Za-z0-9._/+-]{1,300})")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,150}")
 _ROOM = f"""{DIGEST}
 umask 077
@@ -139,8 +140,8 @@ class Depot:
     def listing(self) -> tuple[tuple[str, int], ...]:
         """Return what lies there: (path below the root, bytes on its disk), sorted."""
         lines = self._transport.check(["sh", "-c", _LIST, "sh", self.root]).text.splitlines()
-        found = [line.split(None, 1) for line in lines]
-        return tuple(sorted((part[1], int(part[0]) * 1024) for part in found if len(part) == 2))  # noqa: PLR2004
+        found = [_LISTED.fullmatch(line) for line in lines]
+        return tuple(sorted((match[2], int(match[1]) * 1024) for match in found if match))
 
     def clean(self) -> None:
         """Remove EdgeKit's folder from the device, with everything in it.

@@ -114,7 +114,7 @@ def _prepare_native(
         files.append(native.fetch_library(library, facts, cache))
     stored = depot.put_all([(path, None) for path in (*glibc, *files)])
     parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
-    command = (program,)
+    command: tuple[str, ...] = (program,)
     if parts:
         folders = ":".join(path.rpartition("/")[0] for path in parts)
         command = (parts[0], "--library-path", folders, program)

@@ -19,7 +19,7 @@ def laid_out(tmp_path):
     """The mapped folders where an import finds them (from the root mypy would silently skip them)."""
     shutil.copytree(ROOT / "edgekit", tmp_path / "edgekit")
     for name in ("runners", "targets"):
-        shutil.copytree(ROOT / name, tmp_path / "edgekit" / name)
+        shutil.copytree(ROOT / name, tmp_path / "edgekit" / name, ignore=shutil.ignore_patterns("bin"))
     return tmp_path
 
 
