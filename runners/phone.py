@@ -31,7 +31,7 @@ umask 077
 echo "seccomp $(grep '^Seccomp:' /proc/self/status | tr -dc 0-9)"
 had=1; [ -d "$1" ] || { had=; mkdir -p -- "$1"; }
 f="$1/exec-$$"
-printf '#!/bin/sh\nexit 0\n' >"$f" && chmod 700 "$f" && "$f" && echo exec
+printf '#!%s\nexit 0\n' "$(command -v sh)" >"$f" && chmod 700 "$f" && "$f" && echo exec
 rm -f -- "$f"; [ -n "$had" ] || rmdir -- "$1"
 """
 

@@ -74,7 +74,7 @@ def check_python(facts: Facts, *, device: str) -> None:
     """
     hint = f"install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer there (apt install python3)"
     if facts.system == "android":
-        hint = "Android brings none; a Python in the adb shell's PATH would do"
+        hint = "Android brings none: name a folder with a glibc for aarch64 in EDGEKIT_GLIBC"
     if facts.python_version is None:
         raise DeviceUnfitError(device, "no Python there", hint=hint)
     if facts.python_version < MIN_PYTHON or facts.python_version[0] != MIN_PYTHON[0]:
