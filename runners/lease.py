@@ -2,8 +2,9 @@
 
 A folder `lease` in EdgeKit's folder there, made by mkdir, which only one can do; in it who holds it and
 until when, by the device's own clock since it was started, which nobody sets. It is short, and renewed while
-the bench goes on, so that a host that is gone holds nothing up for long. An expired one, and one from before
-the device was started again, is taken over; the token tells its holder that it was.
+the bench goes on, so that a host that is gone holds nothing up for long. An expired one, one from before the
+device was started again, and one of a process of this very host that is no more, is taken over, and what that
+one left running there is ended; the token tells its holder that it was.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import re
 import secrets
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceBusyError, DeviceError, ProtocolError
@@ -24,7 +27,8 @@ LEASE_S = 90.0
 """How long a host may be silent while it benches: longer than its link needs to be opened again."""
 _RENEW_S = 20.0
 _FIELDS = 4
-# $1 EdgeKit's folder, $2 our token, $3 seconds, $4 who we are.
+_BEGAN = 19
+# $1 EdgeKit's folder, $2 our token, $3 seconds, $4 who we are, $5 a holder that is known to be dead.
 # The holder's file: until, since, token, the device's start, who.
 _TAKE = r"""
 umask 077
@@ -35,19 +39,28 @@ write() {
   echo "$((now + $3)) $now $2 $start $4" >"$1/lease/new.$2" && mv -f "$1/lease/new.$2" "$1/lease/holder"
 }
 look() { until=0 since=0 token= from= who=; read -r until since token from who <"$1/lease/holder"; }
-held() { [ "$from" = "$start" ] && [ "$until" -gt "$now" ]; }
+held() { [ "$from" = "$start" ] && [ "$until" -gt "$now" ] && [ "$who" != "$5" ]; }
+# What the holder before left running: a pass writes its process id, and its path stands in its command line.
+end_passes() {
+  for f in "$1"/runs/*/*.pid; do
+    [ -s "$f" ] && [ ! -s "${f%.pid}.rc" ] || continue
+    read -r pid <"$f"
+    case $pid in '' | *[!0-9]*) continue ;; esac
+    tr '\000' ' ' <"/proc/$pid/cmdline" | grep -qF -- "${f%.pid}" && kill -9 "-$pid"
+  done
+}
 mkdir "$1/lease" && { write "$@" && echo taken; exit; }
 look "$@" || { sleep 1; look "$@"; }
 [ "$token" = "$2" ] && { write "$@" && echo taken; exit; }
-held && { echo "busy $((now - since)) $((until - now)) $who"; exit; }
+held "$@" && { echo "busy $((now - since)) $((until - now)) $who"; exit; }
 if ! mkdir "$1/lease.take"; then
   read -r since <"$1/lease.take/since" && [ "$((now - since))" -gt 30 ] && rm -rf -- "$1/lease.take"
   echo "busy 0 1 somebody who takes it over"; exit
 fi
 echo "$now" >"$1/lease.take/since"
 look "$@"
-if held; then echo "busy $((now - since)) $((until - now)) $who"
-else write "$@" && echo taken; fi
+if held "$@"; then echo "busy $((now - since)) $((until - now)) $who"
+else write "$@" && { end_passes "$@"; echo taken; }; fi
 rm -rf -- "$1/lease.take"
 """
 _GIVE = r"""
@@ -80,27 +93,30 @@ class Lease:
             DeviceBusyError: somebody else holds it; it says who and since when.
             ProtocolError: the device's answer can't be read.
         """
-        transport, root = self._transport, self._transport.root()
-        who = f"{_user()}@{platform.node() or 'a host'}, process {os.getpid()}"
-        argv = ["sh", "-c", _TAKE, "sh", root, self._token, str(int(seconds) + 1), who]
+        holder, since, left = self._ask(seconds)
+        if _is_dead(holder):
+            holder, since, left = self._ask(seconds, dead=holder)
+        if holder:
+            raise DeviceBusyError(
+                self._transport.device.address,
+                f"{holder.partition(' [')[0]} has been benching there for {since} s",
+                hint=f"wait; that lease ends in {left} s unless it is renewed",
+            )
+        self.held, self._taken = True, time.monotonic()
+
+    def _ask(self, seconds: float, *, dead: str = "") -> tuple[str, str, str]:
+        """Reach for the lease; return who holds it, since when and for how long, or "" where that is us."""
+        transport = self._transport
+        argv = ["sh", "-c", _TAKE, "sh", transport.root(), self._token, str(int(seconds) + 1), _who(), dead]
         words = transport.check(argv).text.strip().split(" ", _FIELDS - 1)
         if words == ["taken"]:
-            self.held, self._taken = True, time.monotonic()
-            return
-        if (
-            len(words) != _FIELDS
-            or words[0] != "busy"
-            or not all(w.lstrip("-").isdigit() for w in words[1:3])
-        ):
+            return "", "", ""
+        numbers = all(re.fullmatch(r"-?[0-9]{1,15}", word) for word in words[1:3])
+        if len(words) != _FIELDS or words[0] != "busy" or not numbers:
             raise ProtocolError(
                 f"{transport.device.address}: the answer about its lease can't be read: {words}"
             )
-        holder = "".join(c for c in words[3][:200] if c.isprintable())
-        raise DeviceBusyError(
-            transport.device.address,
-            f"{holder} has been benching there for {words[1]} s",
-            hint=f"wait; that lease ends in {words[2]} s unless it is renewed",
-        )
+        return "".join(c for c in words[3][:200] if c.isprintable()) or "somebody", words[1], words[2]
 
     def keep(self) -> None:
         """Renew the lease when that is due; call it often while a bench goes on.
@@ -120,6 +136,36 @@ class Lease:
             self._transport.run(["sh", "-c", _GIVE, "sh", self._transport.root(), self._token])
         except DeviceError:
             return
+
+
+def _who() -> str:
+    """Return who we are: for people, and in brackets what tells this process from any later one."""
+    pid = os.getpid()
+    shown = f"{_user()}@{platform.node() or 'a host'}, process {pid}"
+    return f"{shown} [{_boot()} {_began(pid)}]"
+
+
+def _is_dead(holder: str) -> bool:
+    """Return whether a holder was a process of this host, since it was started, that is no more."""
+    match = re.search(r"process ([0-9]{1,9}) \[([0-9a-f]{8}) ([0-9]+)\]$", holder)
+    return match is not None and match[2] == _boot() and match[3] != _began(int(match[1]))
+
+
+def _boot() -> str:
+    """Return what tells this start of this host from all others, or "" where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+    except OSError:
+        return ""
+
+
+def _began(pid: int) -> str:
+    """Return when a process of this host began, in the kernel's ticks, or "" where there is none."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return told.rpartition(")")[2].split()[_BEGAN]
 
 
 def _user() -> str:

@@ -1,11 +1,15 @@
 """One bench at a time on a device."""
 
+import os
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from edgekit.errors import DeviceBusyError, DeviceLostError, ProtocolError
+from edgekit.runners import lease as lease_module
 from edgekit.runners.lease import Lease
 from edgekit.runners.transport import CommandResult, open_transport
 from edgekit.targets import Device
@@ -142,3 +146,77 @@ def test_giving_back_over_a_dead_link_is_quiet(local, monkeypatch):
     monkeypatch.setattr(local, "run", dead)
     lease.give_back()
     assert not lease.held
+
+
+# --- what a dead host leaves ------------------------------------------------------------------------------
+def dead_process():
+    """Return a process id that was one just now, and when that process began."""
+    process = subprocess.Popen(["true"])
+    began = lease_module._began(process.pid)
+    process.wait()
+    return process.pid, began
+
+
+def test_a_process_of_this_host_that_is_no_more_holds_nothing(local, monkeypatch):
+    pid, began = dead_process()
+    monkeypatch.setattr(
+        lease_module, "_who", lambda: f"me@here, process {pid} [{lease_module._boot()} {began}]"
+    )
+    Lease(local).take(600)
+    monkeypatch.undo()
+    second = Lease(local)
+    second.take(60)
+    assert second.held
+    assert f"process {os.getpid()}" in holder(local).read_text()
+
+
+@pytest.mark.parametrize(
+    "who", ["me@here, process {pid} [00000000 {began}]", "me@here, process {pid}", "me@here"]
+)
+def test_who_may_be_another_host_s_is_believed(local, monkeypatch, who):
+    pid, began = dead_process()
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module, "_who", lambda: who.format(pid=pid, began=began))
+        Lease(local).take(600)
+    with pytest.raises(DeviceBusyError, match=r"^local://: me@here(, process \d+)? has been benching"):
+        Lease(local).take(60)
+
+
+def test_what_a_dead_holder_left_running_is_ended_and_nothing_else(local):
+    root = Path(local.root())
+    run = root / "runs" / "left"
+    run.mkdir(parents=True)
+    script = 'echo $$ >"$0.pid"; sleep 600; true'
+    left = subprocess.Popen(["sh", "-c", script, str(run / "latency")], start_new_session=True)
+    other = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (run / "memory.pid").write_text(f"{other.pid}\n")  # a process id that is another's by now
+    (run / "power.pid").write_text("nonsense\n")
+    try:
+        while not (run / "latency.pid").exists() or not (run / "latency.pid").read_text():
+            time.sleep(0.01)
+        holder(local).parent.mkdir(parents=True)
+        holder(local).write_text("1 1 token - old@host\n")
+        Lease(local).take(60)
+        assert left.wait(timeout=10) == -9
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
+
+
+def test_who_holds_it_himself_ends_nothing(local):
+    first = Lease(local)
+    first.take(60)
+    run = Path(local.root()) / "runs" / "ours"
+    run.mkdir(parents=True)
+    script = 'echo $$ >"$0.pid"; sleep 600; true'
+    ours = subprocess.Popen(["sh", "-c", script, str(run / "latency")], start_new_session=True)
+    try:
+        while not (run / "latency.pid").exists() or not (run / "latency.pid").read_text():
+            time.sleep(0.01)
+        first.take(60)
+        assert ours.poll() is None
+    finally:
+        ours.kill()
+        ours.wait()
