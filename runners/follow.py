@@ -42,6 +42,16 @@ elif tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline" 2>/dev/null | grep -qF -- "$
 else echo "gone 0"; fi
 """
 
+END_OF_IT = r"""
+stop_pass() {
+  for c in $(grep -lF -- "$1.json" /proc/[0-9]*/cmdline 2>/dev/null); do
+    c=${c#/proc/}
+    kill -9 "${c%/cmdline}" 2>/dev/null
+  done
+}
+"""
+"""A function of sh: kills whatever has a pass's job in its command line. $1 is its path, as above."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Pass:
@@ -217,6 +227,8 @@ class Pass:
         state, pid = self._state()
         if state == "alive":
             self.transport.kill_group(pid)
+        elif state == "gone":
+            self.transport.run(["sh", "-c", f'{END_OF_IT}stop_pass "$1"', "sh", self.path])
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._begin + self.deadline_s:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceBusyError, DeviceError, ProtocolError
+from edgekit.runners.follow import END_OF_IT
 
 if TYPE_CHECKING:
     from edgekit.runners.transport import Transport
@@ -30,7 +31,9 @@ _FIELDS = 4
 _BEGAN = 19
 # $1 EdgeKit's folder, $2 our token, $3 seconds, $4 who we are, $5 a holder that is known to be dead.
 # The holder's file: until, since, token, the device's start, who.
-_TAKE = r"""
+_TAKE = (
+    END_OF_IT
+    + r"""
 umask 077
 mkdir -p -- "$1" || exit 1
 { read -r now _ </proc/uptime && now=${now%%.*}; } 2>/dev/null || now=$(date +%s)
@@ -40,16 +43,13 @@ write() {
 }
 look() { until=0 since=0 token= from= who=; read -r until since token from who <"$1/lease/holder"; }
 held() { [ "$from" = "$start" ] && [ "$until" -gt "$now" ] && [ "$who" != "$5" ]; }
-# What the holder before left running: a pass writes its process id, and its path stands in its command line.
+# What the holder before left running: passes that have begun and not ended.
 end_passes() {
   for f in "$1"/runs/*/*.pid; do
-    [ -s "$f" ] && [ ! -s "${f%.pid}.rc" ] || continue
-    read -r pid <"$f"
-    case $pid in '' | *[!0-9]*) continue ;; esac
-    tr '\000' ' ' <"/proc/$pid/cmdline" | grep -qF -- "${f%.pid}" && kill -9 "-$pid"
+    [ ! -e "$f" ] || [ -s "${f%.pid}.rc" ] || stop_pass "${f%.pid}"
   done
 }
-mkdir "$1/lease" && { write "$@" && echo taken; exit; }
+mkdir "$1/lease" && { write "$@" && { end_passes "$@"; echo taken; }; exit; }
 look "$@" || { sleep 1; look "$@"; }
 [ "$token" = "$2" ] && { write "$@" && echo taken; exit; }
 held "$@" && { echo "busy $((now - since)) $((until - now)) $who"; exit; }
@@ -63,6 +63,7 @@ if held "$@"; then echo "busy $((now - since)) $((until - now)) $who"
 else write "$@" && { end_passes "$@"; echo taken; }; fi
 rm -rf -- "$1/lease.take"
 """
+)
 _GIVE = r"""
 read -r until since token from who <"$1/lease/holder" || exit 0
 [ "$token" = "$2" ] && rm -rf -- "$1/lease"

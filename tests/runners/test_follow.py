@@ -1,6 +1,8 @@
 """Following a pass: cut links, one byte at a time, and programs that do not behave."""
 
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -294,3 +296,33 @@ def test_a_state_that_is_none_is_refused(tmp_path, link):
     (tmp_path / "latency.rc").write_text("3; echo haha\nmore")
     with pytest.raises(ProtocolError):
         make_pass(link, tmp_path)._state()
+
+
+def read(path):
+    """Return a file's bytes, nothing where it is gone."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_a_program_whose_shell_was_killed_is_ended_too(tmp_path):
+    """What the kernel kills for memory may be the shell around the program, which goes on without it."""
+    argv, told = write_job(tmp_path, runs=10**9, max_s=600), []
+
+    def follow_on():
+        for event in one.follow(argv, {}):
+            told.append(event["e"])
+            if event["e"] == "hello":
+                os.kill(int((tmp_path / "latency.pid").read_text()), signal.SIGKILL)
+
+    with open_transport(Device.parse("local://")) as transport:
+        one = make_pass(transport, tmp_path, runs=10**9, deadline_s=3.0)
+        with pytest.raises(DeviceTimeoutError, match="has not ended within 3 s"):
+            follow_on()
+    job = f"{tmp_path}/latency.json".encode()
+    deadline = time.monotonic() + 10
+    while [path for path in Path("/proc").glob("[0-9]*/cmdline") if job in read(path)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "samples" in told

@@ -182,20 +182,23 @@ def test_who_may_be_another_host_s_is_believed(local, monkeypatch, who):
         Lease(local).take(60)
 
 
-def test_what_a_dead_holder_left_running_is_ended_and_nothing_else(local):
+@pytest.mark.parametrize("stale", [True, False], ids=["its lease is stale", "it gave it back"])
+def test_what_a_dead_holder_left_running_is_ended_and_nothing_else(local, stale):
     root = Path(local.root())
     run = root / "runs" / "left"
     run.mkdir(parents=True)
     script = 'echo $$ >"$0.pid"; sleep 600; true'
-    left = subprocess.Popen(["sh", "-c", script, str(run / "latency")], start_new_session=True)
+    argv = ["sh", "-c", script, str(run / "latency"), str(run / "latency.json")]
+    left = subprocess.Popen(argv, start_new_session=True)
     other = subprocess.Popen(["sleep", "600"], start_new_session=True)
     (run / "memory.pid").write_text(f"{other.pid}\n")  # a process id that is another's by now
     (run / "power.pid").write_text("nonsense\n")
     try:
         while not (run / "latency.pid").exists() or not (run / "latency.pid").read_text():
             time.sleep(0.01)
-        holder(local).parent.mkdir(parents=True)
-        holder(local).write_text("1 1 token - old@host\n")
+        if stale:
+            holder(local).parent.mkdir(parents=True)
+            holder(local).write_text("1 1 token - old@host\n")
         Lease(local).take(60)
         assert left.wait(timeout=10) == -9
         assert other.poll() is None
@@ -211,7 +214,8 @@ def test_who_holds_it_himself_ends_nothing(local):
     run = Path(local.root()) / "runs" / "ours"
     run.mkdir(parents=True)
     script = 'echo $$ >"$0.pid"; sleep 600; true'
-    ours = subprocess.Popen(["sh", "-c", script, str(run / "latency")], start_new_session=True)
+    argv = ["sh", "-c", script, str(run / "latency"), str(run / "latency.json")]
+    ours = subprocess.Popen(argv, start_new_session=True)
     try:
         while not (run / "latency.pid").exists() or not (run / "latency.pid").read_text():
             time.sleep(0.01)
