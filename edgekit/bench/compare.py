@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.bench.execute import execute
 from edgekit.bench.gate import ROUNDS, Decision, block_effect, decide, decide_sides, looks_of
+from edgekit.bench.stats import least_samples
 from edgekit.bench.summarize import summarize
 from edgekit.bench.summary import Estimate
+from edgekit.bench.timed import timed_of
 from edgekit.errors import ResultError, UsageError
+from edgekit.units import ns_to_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from edgekit.bench.plan import BenchPlan
     from edgekit.bench.run import Run
 
-PERCENTILES = ("P50", "P95")
+PERCENTILES = {"P50": 0.5, "P95": 0.95}
 MAX_S = 3600.0
 """The limit of a comparison on a device by default, seconds; no new rounds begin after it."""
 _ABBA = (0, 1, 1, 0)
@@ -69,7 +72,7 @@ def compare_runs(
 
     Raises:
         UsageError: a side is empty or shares a run with the other; conditions differ.
-        ResultError: a run is invalid, or its percentile is withheld.
+        ResultError: a run is invalid, or has too few samples for its percentile.
     """
     if not a or not b:
         raise UsageError("a side has no runs", hint="see them: edgekit runs list")
@@ -79,15 +82,8 @@ def compare_runs(
     if differ and not across:
         what = f"the runs' conditions differ: {'; '.join(differ)}"
         raise UsageError(what, hint="bench both sides alike, or compare them so with --across")
-    values = [[_latency(run, percentile).value for run in side] for side in (a, b)]
-    within = None
-    if min(len(a), len(b)) == 1:
-        first, second = _latency(a[-1], percentile), _latency(b[-1], percentile)
-        within = Estimate(
-            value=second.value / first.value - 1,
-            low=second.low / first.high - 1,
-            high=second.high / first.low - 1,
-        )
+    values = [[_point(run, percentile) for run in side] for side in (a, b)]
+    within = _within(a[-1], b[-1], percentile) if min(len(a), len(b)) == 1 else None
     return Comparison(
         decision=decide_sides(values[0], values[1], gate=gate), gate=gate, percentile=percentile,
         a=tuple(a), b=tuple(b), interleaved=False, differ=differ, within=within,
@@ -118,7 +114,7 @@ def compare_on_device(
 
     Raises:
         UsageError: a plan has not one item.
-        ResultError: something did not run, a run is invalid, or its percentile is withheld.
+        ResultError: something did not run, a run is invalid, or has too few samples for its percentile.
     """
     pair = [_only(plan) for plan in plans]
     decide((), gate=gate, rounds=rounds)  # refuses what can't be, before the device is touched
@@ -137,7 +133,7 @@ def compare_on_device(
             block = result.runs[first : first + 4]
             for side, run in zip(_ABBA, block, strict=True):
                 sides[side].append(run)
-            p = [_latency(run, percentile).value for run in block]
+            p = [_point(run, percentile) for run in block]
             effects.append(block_effect((p[0], p[3]), (p[1], p[2])))
         decision = decide(effects, gate=gate, rounds=rounds)
         if interrupted:
@@ -179,18 +175,35 @@ def conditions_of(run: Run) -> dict[str, str]:
     }
 
 
-def _latency(run: Run, percentile: str) -> Estimate:
+def _point(run: Run, percentile: str) -> float:
+    """Return a run's percentile in milliseconds, without an interval: runs are the unit here, not samples."""
+    import numpy as np
+
     summary = summarize(run)
     if summary.verdict == "invalid":
         codes = ", ".join(doubt.code for doubt in summary.doubts if doubt.verdict == "invalid")
         raise ResultError(f"run {run.id} is invalid ({codes})", hint=f"see edgekit runs show {run.id}")
-    found = summary.latency.p95_ms if percentile == "P95" else summary.latency.p50_ms
-    if found is None:
-        what = f"run {run.id} has no {percentile}: {summary.latency.withheld}"
+    share, samples = PERCENTILES[percentile], timed_of(run).samples
+    if len(samples) < least_samples(share):
+        what = (
+            f"run {run.id} has no {percentile}: {len(samples)} invocations count, of {least_samples(share)}"
+        )
         raise ResultError(what, hint="bench with more --runs")
-    if found.value <= 0:
+    value = ns_to_ms(float(np.quantile(samples, share, method="median_unbiased")))
+    if value <= 0:
         raise ResultError(f"run {run.id} took no time", hint="its clock is too coarse to compare by")
-    return found
+    return value
+
+
+def _within(first: Run, second: Run, percentile: str) -> Estimate | None:
+    """Return the effect between two runs by their own intervals; None where one is withheld."""
+    a, b = (
+        summary.latency.p95_ms if percentile == "P95" else summary.latency.p50_ms
+        for summary in (summarize(first), summarize(second))
+    )
+    if a is None or b is None:
+        return None
+    return Estimate(value=b.value / a.value - 1, low=b.low / a.high - 1, high=b.high / a.low - 1)
 
 
 def _doubts(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -67,9 +67,13 @@ def devices_restore(args: Namespace) -> int:
         return 0
     for line in told:
         done = f"restored to {line.value}" if line.word == "restored" else f"left at {line.now}, set since"
-        out().print(f"{line.what}: {done}", markup=False)
+        out().print(f"{line.what}: {done}", markup=False, soft_wrap=True)
     if not told:
-        out().print(f"{args.device}: " + ("forgotten" if args.forget else "nothing to restore"), markup=False)
+        out().print(
+            f"{args.device}: " + ("forgotten" if args.forget else "nothing to restore"),
+            markup=False,
+            soft_wrap=True,
+        )
     return 0
 
 
@@ -87,7 +91,7 @@ def devices_clean(args: Namespace) -> int:
     if args.json:
         print_json({"device": args.device, "removed": root})
     else:
-        out().print(f"removed {root} from {args.device}", markup=False)
+        out().print(f"removed {root} from {args.device}", markup=False, soft_wrap=True)
     return 0
 
 
