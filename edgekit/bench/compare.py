@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from edgekit.bench.binomial import least_samples
 from edgekit.bench.execute import execute
 from edgekit.bench.gate import ROUNDS, Decision, block_effect, decide, decide_sides, looks_of
-from edgekit.bench.stats import least_samples
 from edgekit.bench.summarize import summarize
 from edgekit.bench.summary import Estimate
 from edgekit.bench.timed import timed_of
