@@ -71,8 +71,8 @@ SCENARIOS = {
 }  # fmt: skip
 """Kinds of noise by name."""
 DECIDABLE = ("steady board", "board", "heating phone")
-"""Where 95 % of slow-downs by 5 % are held to be caught within the default rounds. In the others simulation
-showed that more rounds would be needed; what is not caught there has to be "no decision"."""
+"""Where 95 % of slow-downs by 5 % are held to be caught within the default rounds. The others missed it in
+simulation: most of what is not caught there ends as "no decision", some of it as "not slower"."""
 
 
 def latencies(noise: Noise, slower: float, blocks: int, rng: np.random.Generator) -> list[float]:

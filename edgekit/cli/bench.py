@@ -15,9 +15,7 @@ from edgekit.units import parse_share
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable
 
-    from edgekit.bench.execute import Progress as BenchProgress
     from edgekit.bench.state import DeviceState
 
 _EPILOG = """\
@@ -205,13 +203,3 @@ def _cores(given: list[str]) -> list[str]:
         parts = text.split(",")
         chosen += parts if set(parts) <= set(CLASSES) else [text]
     return chosen or [""]
-
-
-def _shown(progress: Progress) -> Callable[[BenchProgress], None]:
-    def show(at: BenchProgress) -> None:
-        if at.phase == "saved":
-            progress.note(f"{at.device}: {at.recipe}, {at.done} timed invocations")
-        else:
-            progress.step(str(at), done=at.done, total=at.total if at.phase == "run" else None)
-
-    return show

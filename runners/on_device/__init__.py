@@ -22,7 +22,8 @@ PASS is "memory", "latency", "power" or "profile"; each is a process of its own.
 pass ends early when a file named like the spool, but with the ending .enough, appears. Every line has "e"
 (what it tells), "pass", and "t" (CLOCK_MONOTONIC_RAW, nanoseconds):
 
-    hello       protocol, run, pid, program ("python"), runtime, version, threads (as the runtime was told)
+    hello       protocol, run, pid, program ("python" | "native"), runtime, version, threads (as the runtime
+                was told)
     conditions  when ("before" | "during" | "after"), load1, mem_available_bytes, cpus_allowed ("0-3"),
                 clusters [{cpus, governor, cur_khz, max_khz}], temperatures {zone: degrees C},
                 throttled (text or null), wall_ns (CLOCK_REALTIME), canary_ns (a fixed piece of work,
@@ -58,11 +59,12 @@ conditions between), conditions after, overhead, output, end. profile: hello, lo
 cores, op of each operator in the order in which they ran, end.
 power: hello, load, first, warmup, idle before, segments in the order on, off, off, on, idle after, end;
 behind each the readings that came meanwhile, in the order of t. They are taken by a process of its own,
-`PROGRAM --watch JOB.json PARENT`, which is stopped (SIGSTOP) while a segment shall run without it.
+`PROGRAM --watch JOB.json PARENT`, of the Python program and a child of the
+native one, which is stopped (SIGSTOP) while a segment shall run without it.
 `PROGRAM --clock` prints the clock of all these times.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
 The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT, run_with_iobinding() of
-ONNX Runtime. The null runtime invokes nothing and has no outputs: its samples are what the loop costs.
+ONNX Runtime; in the native program TfLiteInterpreterInvoke and OrtApi.Run. The null runtime invokes nothing and has no outputs: its samples are what the loop costs.
 A line is complete when it ends with a newline; the host's side of all this is edgekit.runners.lines.
 """
