@@ -63,8 +63,9 @@ behind each the readings that came meanwhile, in the order of t. They are taken 
 native one, which is stopped (SIGSTOP) while a segment shall run without it.
 `PROGRAM --clock` prints the clock of all these times.
 
-Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file zeros.
-The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT, run_with_iobinding() of
-ONNX Runtime; in the native program TfLiteInterpreterInvoke and OrtApi.Run. The null runtime invokes nothing and has no outputs: its samples are what the loop costs.
-A line is complete when it ends with a newline; the host's side of all this is edgekit.runners.lines.
+Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file
+zeros. The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT,
+run_with_iobinding() of ONNX Runtime; in the native program TfLiteInterpreterInvoke and OrtApi.Run. The
+null runtime invokes nothing and has no outputs: its samples are what the loop costs. A line is complete
+when it ends with a newline; the host's side of all this is edgekit.runners.lines.
 """

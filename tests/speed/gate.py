@@ -2,9 +2,9 @@
 
     python tests/speed/gate.py [--times 2000] [--gate 0.05] [--rounds 40]
 
-Exits with 1 when any noise has more than 1 % false alarms, or one of DECIDABLE less than 95 % caught. Those were
-chosen after a first run, and the seeds are the same: what the exit status says of them is no validation. The
-others miss 95 %, and the table shows by how much.
+Exits with 1 when any noise has more than 1 % false alarms, or one of DECIDABLE less than 95 % caught.
+Those were chosen after a first run, and the seeds are the same: what the exit status says of them is no
+validation. The others miss 95 %, and the table shows by how much.
 """
 
 from __future__ import annotations
