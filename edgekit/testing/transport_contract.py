@@ -109,6 +109,15 @@ class TransportContract(PushContract):
         transport.check(["umount", path])
 
     # --- commands ------------------------------------------------------------------------------
+    def test_several_commands_in_one_trip(self, transport: Transport) -> None:
+        """Each tells its own, up to the first that fails; one input serves them all."""
+        read = ["sh", "-c", 'IFS= read -r line; printf "<%s>" "$line"; printf no >&2']
+        told = transport.check_all([read, ["printf", "a\nb"], read], stdin=b"one\ntwo")
+        assert [one.stdout for one in told] == [b"<one>", b"a\nb", b"<two>"]
+        assert [one.stderr for one in told] == [b"no", b"", b"no"]
+        with pytest.raises(CommandFailedError, match="ended with 7: why"):
+            transport.check_all([["true"], ["sh", "-c", "echo why >&2; exit 7"], ["echo", "never"]])
+
     @pytest.mark.parametrize("code", [0, 1, 2, 7, 126, 127, 128, 137, 255])
     def test_an_exit_code_comes_back(self, transport: Transport, code: int) -> None:
         """0 to 255, none taken for something else."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 LINE_LIMIT = 3000
 _POLL_S = 0.1
+_MAX_PATH = 4096
 _DENIED = r"remote .*?(Permission denied|Read-only file system|Is a directory|Not a directory|No such file)"
 _ROOT = (
     'd=/data/local/tmp; if [ -n "$EDGEKIT_HOME" ]; then echo "$EDGEKIT_HOME"; '
@@ -88,8 +89,6 @@ class AdbTransport(Transport):
         self._adb = AdbClient(find_adb(), serial=self.device.host, address=self.device.address)
         self._adb.check_server()
         self._settle(self._adb)
-        _, out, _ = self._execute(_ROOT, stdin=b"", timeout_s=self.probe_s)
-        self._root = out.decode().strip()
 
     def _disconnect(self) -> None:
         self._adb = None
@@ -175,13 +174,17 @@ class AdbTransport(Transport):
             )
 
     def _answers(self) -> bool:
-        """Whether the smallest command comes back: adb calls a stalled device `device` for ever."""
+        """Whether a small command comes back: adb calls a stalled device `device` for ever.
+
+        It asks where EdgeKit's folder is, which is to be known anyway.
+        """
         try:
-            self._execute(":", stdin=b"", timeout_s=self.probe_s)
+            _, out, _ = self._execute(_ROOT, stdin=b"", timeout_s=self.probe_s)
         except DeviceRefusedError:
             raise
         except DeviceError:
             return False
+        self._root = out.decode("utf-8", "replace").strip()[:_MAX_PATH]
         return True
 
     def _copy_error(self, what: str, reply: Reply) -> DeviceError:

@@ -22,6 +22,7 @@ from edgekit.errors import (
     DeviceFullError,
     DeviceLostError,
     DeviceTimeoutError,
+    ProtocolError,
     UsageError,
 )
 from edgekit.runners.transport.command import (
@@ -32,6 +33,8 @@ from edgekit.runners.transport.command import (
     command_line,
     kill_line,
     marked,
+    results_of,
+    together,
 )
 from edgekit.runners.transport.push import Push
 
@@ -94,6 +97,10 @@ class Transport(ABC):
     @abstractmethod
     def root(self) -> str:
         """Return EdgeKit's own folder on the device, an absolute path; it need not exist yet."""
+
+    def known_root(self) -> str:
+        """Return `root()`, or "" where it takes a round trip to know: it is `.edgekit` in $HOME then."""
+        return self.root()
 
     # --- life ----------------------------------------------------------------------------------
     def open(self) -> None:
@@ -182,6 +189,34 @@ class Transport(ABC):
         if result.exit_code != 0:
             raise self.failure(result)
         return result
+
+    def check_all(
+        self, commands: Sequence[Sequence[str]], *, stdin: bytes = b"", timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> list[CommandResult]:
+        """Run several commands in turn in one round trip, each as `check` does; the first that fails ends it.
+
+        Args:
+            commands: argv of each.
+            stdin: one standard input for all: what one has not read is there for the next.
+            timeout_s: the deadline for all together, in seconds.
+
+        Raises:
+            DeviceFullError: one failed for want of space.
+            CommandFailedError: one ended with another code than 0.
+            ProtocolError: what came back is not what these commands tell.
+        """
+        mark, start = secrets.token_hex(8), time.monotonic()
+        line = together([command_line(argv) for argv in commands], mark)
+        self._need_open()
+        _, *told = self._guarded(line, lambda all_: self._execute(all_, stdin=stdin, timeout_s=timeout_s))
+        try:
+            results = results_of(commands, told, mark, time.monotonic() - start)
+        except ValueError as error:
+            what = f"{self.device.address}: {error}"
+            raise ProtocolError(what, hint="try again", evidence=repr(told)[-500:]) from error
+        if results[-1].exit_code != 0:
+            raise self.failure(results[-1])
+        return results
 
     def feed(
         self, argv: Sequence[str], local: Path, *, offset: int = 0, timeout_s: float = TRANSFER_TIMEOUT_S

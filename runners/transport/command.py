@@ -106,6 +106,57 @@ def command_line(argv: Sequence[str], *, env: Mapping[str, str] | None = None, c
     return " && ".join([*steps, f"exec {shlex.join(argv)}"])
 
 
+def together(lines: Sequence[str], mark: str) -> str:
+    """Return one line that runs several, each in a shell of its own, up to the first that fails.
+
+    On both of its outputs each ends with its exit code behind the mark.
+
+    Args:
+        lines: what to run, in order.
+        mark: hexadecimal digits that occur nowhere else.
+    """
+    say = f'printf "%s:%s\\n" {mark} "$c"; printf "%s:%s\\n" {mark} "$c" >&2; [ "$c" -eq 0 ] || exit 0'
+    return "; ".join(f"({line}\n); c=$?; {say}" for line in lines)
+
+
+def apart(told: bytes, mark: str) -> list[tuple[int, bytes]]:
+    """Return the exit code and the output of each line that `together` ran, from one of its two outputs.
+
+    Raises:
+        ValueError: something stands behind the last one's end, or there is no end at all.
+    """
+    *parts, rest = re.split(rb"%s:(\d{1,3})\n" % mark.encode(), told)
+    if rest or not parts:
+        raise ValueError("the output of several commands does not end with an exit code")
+    return [(int(code), out) for out, code in zip(parts[::2], parts[1::2], strict=True)]
+
+
+def results_of(
+    commands: Sequence[Sequence[str]], told: Sequence[bytes], mark: str, spent_s: float
+) -> list[CommandResult]:
+    """Return what each command came to that `together` ran, up to the first that failed.
+
+    Args:
+        commands: argv of each.
+        told: standard output and standard error of the whole.
+        mark: that of `together`.
+        spent_s: seconds that all took.
+
+    Raises:
+        ValueError: this is not what these commands tell.
+    """
+    outs, errs = (apart(text, mark) for text in told)
+    codes = [code for code, _ in outs]
+    if codes != [code for code, _ in errs] or len(codes) > len(commands):
+        raise ValueError("its two outputs do not tell the same of several commands")
+    if len(codes) < len(commands) and codes[-1] == 0:
+        raise ValueError(f"{len(codes)} of {len(commands)} commands answered")
+    return [
+        CommandResult(argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=spent_s)
+        for argv, (code, out), (_, err) in zip(commands, outs, errs, strict=False)
+    ]
+
+
 def marked(line: str, mark: str) -> str:
     """Return the line with a mark and English messages in its environment."""
     return f"{MARK}={mark} LC_MESSAGES=C; export {MARK} LC_MESSAGES; {line}"

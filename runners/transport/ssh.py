@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 18
 _PACKET = 32_000  # what fits into one packet of the protocol
+_MAX_PATH = 4096
 _TICK_S = 0.2
 _JOIN_S = 5.0
 
@@ -44,7 +45,7 @@ class SshTransport(Transport):
         self._config = config
         self._stack = ExitStack()
         self._wire: Any = None
-        self._home = ""
+        self._home: str | None = None
 
     def root(self) -> str:
         """Return the folder `.edgekit` in the login's home.
@@ -52,13 +53,16 @@ class SshTransport(Transport):
         Raises:
             DeviceUnfitError: the login has no home there.
         """
+        if self._home is None:
+            self.check(["true"])
         if not self._home:
-            home = self.check(["sh", "-c", 'printf %s "$HOME"']).text
-            if not home.startswith("/"):
-                what = f"the login's home there is {home!r}"
-                raise DeviceUnfitError(self.device.address, what, hint="give the user a home folder")
-            self._home = home.rstrip("/")
+            what = "the login has no home there that is an absolute path"
+            raise DeviceUnfitError(self.device.address, what, hint="give the user a home folder")
         return f"{self._home}/.edgekit"
+
+    def known_root(self) -> str:
+        """Return the folder, or "" as long as no command ran: its script goes by $HOME then."""
+        return self.root() if self._home is not None else ""
 
     def _connect(self) -> None:
         way = hops(self.device, self._config)
@@ -106,7 +110,8 @@ class SshTransport(Transport):
         """
         end = time.monotonic() + timeout_s
         greeting = _Greeting(secrets.token_hex(8), sink)
-        whole = encoded(f'EDGEKIT_SAYS={greeting.word}; printf %s "$EDGEKIT_SAYS"; ({command}\n); exit $?')
+        hello = f'EDGEKIT_SAYS={greeting.word}; printf "%s%s\\n" "$EDGEKIT_SAYS" "$HOME"'
+        whole = encoded(f"{hello}; ({command}\n); exit $?")
         with _Session(self._channel(timeout_s), whole, source) as session:
             try:
                 code, err = session.finish(greeting.take, end)
@@ -121,6 +126,7 @@ class SshTransport(Transport):
             )
         if not greeting.heard:
             raise self._no_shell(code, greeting.before + err)
+        self._home = greeting.home
         return code, err
 
     def _no_shell(self, code: int, said: bytes) -> DeviceUnfitError:
@@ -158,7 +164,10 @@ class SshTransport(Transport):
 
 
 class _Greeting:
-    """Hands on a command's output from behind a word that only a POSIX shell that reads our line can say."""
+    """Hands on a command's output from behind a word that only a POSIX shell that reads our line can say.
+
+    The rest of the word's line is the login's home: so it is known after the first command, whichever it is.
+    """
 
     def __init__(self, word: str, sink: Callable[[bytes], object]) -> None:
         self.word = word
@@ -166,12 +175,20 @@ class _Greeting:
         self.heard = False
         self._sink = sink
 
+    @property
+    def home(self) -> str:
+        """The login's home without a slash at its end, or "" where it is no absolute path."""
+        home = self.before.rpartition(self.word.encode())[2].decode("utf-8", "surrogateescape")
+        return home.rstrip("/") if home.startswith("/") and len(home) < _MAX_PATH else ""
+
     def take(self, chunk: bytes) -> None:
         """Take the next bytes of standard output."""
         if not self.heard:
-            self.before, found, chunk = (self.before + chunk).partition(self.word.encode())
-            self.heard = bool(found)
-        if chunk:
+            head, found, tail = (self.before + chunk).partition(self.word.encode())
+            home, ended, chunk = tail.partition(b"\n")
+            self.heard = bool(ended)
+            self.before = head + found + (home if found else b"")
+        if self.heard and chunk:
             self._sink(chunk)
 
 

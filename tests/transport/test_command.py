@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgekit.errors import UsageError
 from edgekit.runners.transport.base import CommandResult, command_line
-from edgekit.runners.transport.command import encoded, kill_line, marked
+from edgekit.runners.transport.command import apart, encoded, kill_line, marked, results_of, together
 
 SHOW = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]) + b'\\0')"
 SHELL_SHOW = ["sh", "-c", 'for a; do printf "%s\\0" "$a"; done', "sh"]
@@ -88,3 +88,43 @@ def test_the_tail_is_of_the_stream_that_tells_more() -> None:
     assert (
         CommandResult(argv=("x",), exit_code=0, stdout=b"\xff", stderr=b"", duration_s=0.0).text == "\ufffd"
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=40).filter(lambda b: b"\0" not in b))))
+def test_what_several_commands_told_is_taken_apart(parts: list[tuple[int, bytes]]) -> None:
+    told = b"".join(out + b"00ff:%d\n" % code for code, out in parts)
+    if parts:
+        assert apart(told, "00ff") == parts
+        assert apart(told, "00ff")[0][0] == parts[0][0]
+    for broken in (told + b"more", told[:-1]):
+        with pytest.raises(ValueError, match="does not end"):
+            apart(broken, "00ff")
+
+
+def test_the_first_that_fails_is_the_last() -> None:
+    told = sh(together(["echo a", "echo b; exit 3", "echo c"], "00ff"))
+    assert apart(told, "00ff") == [(0, b"a\n"), (3, b"b\n")]
+
+
+def test_one_that_is_killed_tells_by_what() -> None:
+    line = command_line(["sh", "-c", "kill -9 $$"])
+    assert apart(sh(together([line], "00ff")), "00ff") == [(137, b"")]
+
+
+@pytest.mark.parametrize(
+    ("out", "err"),
+    [
+        (b"", b""),
+        (b"a\nm:0\n", b"m:0\n"),  # one of two, and it did not fail
+        (b"am:0\nm:0\n", b"m:0\n"),
+        (b"m:0\nm:1\n", b"m:0\nm:0\n"),
+        (b"m:0\n" * 3, b"m:0\n" * 3),
+        (b"m:0\nm:0\nwhat?", b"m:0\nm:0\n"),
+    ],
+)
+def test_what_is_no_answer_of_two_commands_is_refused(out: bytes, err: bytes) -> None:
+    with pytest.raises(ValueError, match="commands|exit code"):
+        results_of([["a"], ["b"]], [out, err], "m", 0.1)
+    told = results_of([["a"], ["b"]], [b"m:4\n", b"why\nm:4\n"], "m", 0.1)
+    assert [(one.exit_code, one.stderr) for one in told] == [(4, b"why\n")]

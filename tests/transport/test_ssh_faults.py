@@ -8,11 +8,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
 
 from edgekit.errors import DeviceLostError, DeviceTimeoutError, DeviceUnfitError, UsageError
-from edgekit.runners.transport.ssh import SshTransport
+from edgekit.runners.transport.ssh import SshTransport, _Greeting
 from edgekit.targets import Device
 from edgekit.testing.board import Board, unavailable
 from edgekit.testing.ports import free_port
@@ -272,3 +273,29 @@ def test_a_board_that_loses_power() -> None:
         board.process.kill()
         with pytest.raises(DeviceLostError):
             transport.run(["sleep", "60"])
+
+
+def test_the_first_command_tells_the_home(double: SshDouble) -> None:
+    with (
+        transport_to(double) as transport,
+        mock.patch.object(transport, "_stream", wraps=transport._stream) as trips,
+    ):
+        assert transport.known_root() == ""
+        assert transport.check(["printf", "a\nb"]).stdout == b"a\nb"
+        assert transport.known_root() == transport.root() == f"{double.home}/.edgekit"
+        assert trips.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "home"),
+    [("/home/pi", "/home/pi"), ("/home/pi/", "/home/pi"), ("", ""), ("relative", ""), ("/" + "x" * 5000, "")],
+)
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+def test_the_greeting_is_read_in_any_pieces(told: str, home: str, step: int) -> None:
+    heard: list[bytes] = []
+    greeting = _Greeting("00ff", heard.append)
+    whole = f"Welcome 00f\n00ff{told}\n/out\nput".encode()
+    for start in range(0, len(whole), step):
+        greeting.take(whole[start : start + step])
+    assert greeting.heard
+    assert (greeting.home, b"".join(heard)) == (home, b"/out\nput")
