@@ -85,8 +85,9 @@ def host_conditions(
 
     Returns:
         What it tells, of these: thermal_status (0 to 6, Android's), thermal_override, temperatures
-        {name: degrees C}, throttle_mask (a Pi's), throttled (text, None when it is not), power_status
-        ("charging", "discharging", "not charging", "full"), plugged, battery_percent, battery_faked.
+        {name: degrees C}, trips {name: {status: degrees C from which on it holds}}, throttle_mask (a Pi's),
+        throttled (text, None when it is not), power_status ("charging", "discharging",
+        "not charging", "full"), plugged, battery_percent, battery_faked.
 
     Raises:
         DeviceError: it does not answer.
@@ -169,7 +170,25 @@ def _thermal(lines: list[str]) -> dict[str, Any]:
         if "IsStatusOverride: true" in line:
             found["thermal_override"] = True
     hot = {zone.name: zone.celsius for line in lines if (zone := _hal_zone(line)) is not None}
-    return {**found, "temperatures": hot} if hot else found
+    limits = dict(told for line in lines if (told := _hal_limits(line)) is not None)
+    told = {"temperatures": hot, "trips": {name: limits[name] for name in hot if limits.get(name)}}
+    return {**found, **{key: table for key, table in told.items() if table}}
+
+
+_LIMITS = re.compile(
+    r"TemperatureThreshold\{mType=-?\d+, mName=([^,}]{1,60}), mHotThrottlingThresholds=\[([^]]{0,200})\]"
+)
+
+
+def _hal_limits(line: str) -> tuple[str, dict[str, float]] | None:
+    """Return a zone and from how many degrees on each thermal status holds; NaN is none."""
+    match = _LIMITS.search(line)
+    if match is None:
+        return None
+    told = zip(_THERMAL, match[2].split(","), strict=False)
+    return match[1], {
+        name: float(text) for name, text in told if re.fullmatch(r" ?\d{1,3}(\.\d{1,9})?", text)
+    }
 
 
 def _mask(lines: list[str]) -> int | None:

@@ -187,6 +187,12 @@ def _temperatures(value: Any) -> dict[str, float]:
     return {_text(key): _number(degrees) for key, degrees in value.items()}
 
 
+def _trips(value: Any) -> dict[str, dict[str, float]]:
+    if not isinstance(value, dict) or len(value) > 2 * _MAX_PARTS:
+        raise ValueError("is no table of trip points")
+    return {_text(key): _temperatures(kinds) for key, kinds in value.items()}
+
+
 def _texts(value: Any) -> list[str]:
     if not isinstance(value, list) or len(value) > 4 * _MAX_PARTS:
         raise ValueError("is no list of texts")
@@ -251,7 +257,8 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
         {"when": _one_of("before", "during", "after")},
         {
             "load1": _number, "mem_available_bytes": _count, "cpus_allowed": _text, "clusters": _clusters,
-            "temperatures": _temperatures, "throttled": _text_or_none, "wall_ns": _count, "canary_ns": _count,
+            "temperatures": _temperatures, "trips": _trips, "throttled": _text_or_none, "wall_ns": _count,
+            "canary_ns": _count,
         },
     ),
     "memory": (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from edgekit.bench import checks_device, checks_samples, checks_state, profile
+from edgekit.bench import checks_device, checks_heat, checks_samples, checks_state, profile
 from edgekit.bench.binomial import least_samples
 from edgekit.bench.power import doubts_of_power, figures
 from edgekit.bench.summary import Doubt
@@ -138,7 +138,7 @@ CHECKS: tuple[Callable[[Run], Iterator[Doubt]], ...] = (
     checks_device.throttled,
     checks_device.canary,
     checks_device.frequency,
-    checks_device.hot,
+    checks_heat.hot,
     checks_device.load,
     checks_device.free_memory,
     checks_device.clock,

@@ -24,11 +24,6 @@ CLOCK_LEAST = 0.90
 """Share of its highest clock that the fastest cluster should reach during the run."""
 CANARY_LIMIT = 0.10
 """How much slower a fixed piece of work may be after the run than before: AndroidX Benchmark's limit too."""
-HOT_LIMIT = 80.0
-"""Degrees Celsius of the hottest zone. A Raspberry Pi is held back from 80 on, most other chips soon
-after."""
-RISE_LIMIT = 20.0
-"""Degrees that a zone may gain within the run: the clock's ceiling and the leakage are other ones then."""
 STEP_LIMIT = 0.25
 """Seconds between the wall clock and the monotonic one. Slewing moves it by 0.5 ms in a second at most; what
 is read between the two readings takes less than that even on a slow device."""
@@ -39,8 +34,6 @@ SWAP_LIMIT = 0.10
 """Share of the process's memory that went to swap during the run: it has to be read back while it is
 timed."""
 _NS = 1e9
-_PLAUSIBLE = (-40.0, 150.0)
-"""Degrees Celsius; zones without a sensor tell 0 K, 255 or worse."""
 
 
 def throttled(run: Run) -> Iterator[Doubt]:
@@ -81,27 +74,6 @@ def frequency(run: Run) -> Iterator[Doubt]:
     if governor != "performance" and khz / highest < CLOCK_LEAST:
         hint = f"The governor {governor or '(not told)'} kept the clock below its highest."
         yield Doubt(code="governor", value=khz / highest, limit=CLOCK_LEAST, hint=hint)
-
-
-def hot(run: Run) -> Iterator[Doubt]:
-    """The device was hot, or became much hotter."""
-    first: dict[str, float] = {}
-    highest: dict[str, float] = {}
-    for condition in _timed(run):
-        for zone, celsius in condition.get("temperatures", {}).items():
-            if _PLAUSIBLE[0] < celsius < _PLAUSIBLE[1]:
-                first.setdefault(zone, celsius)
-                highest[zone] = max(celsius, highest.get(zone, celsius))
-    if not highest:
-        return
-    zone = max(highest, key=highest.__getitem__)
-    if highest[zone] >= HOT_LIMIT:
-        hint = f"The zone {zone} was near where a chip is held back: let it cool (--cooldown)."
-        yield Doubt(code="hot", value=highest[zone], limit=HOT_LIMIT, hint=hint)
-    zone = max(highest, key=lambda name: highest[name] - first[name])
-    if highest[zone] - first[zone] > RISE_LIMIT:
-        hint = f"The zone {zone} became much hotter within the run: cool the device, or use --sustained."
-        yield Doubt(code="heated", value=highest[zone] - first[zone], limit=RISE_LIMIT, hint=hint)
 
 
 def load(run: Run) -> Iterator[Doubt]:

@@ -34,6 +34,7 @@ from edgekit.runners.transport import open_transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from edgekit.bench.plan import BenchPlan, Item, Skipped
     from edgekit.bench.run import Run
@@ -119,16 +120,22 @@ class BenchResult:
         skipped: what the plan left out, and why.
         failed: what did not run, or not to its end.
         interrupted: whether ctrl-C ended it.
+        kept: whether the store kept all runs; the bench ended at the first that it could not keep.
     """
 
     runs: tuple[Run, ...]
     skipped: tuple[Skipped, ...]
     failed: tuple[Failure, ...]
     interrupted: bool = False
+    kept: bool = True
 
 
 def execute(
-    plan: BenchPlan, store: RunSaver | None, *, on_progress: Callable[[Progress], None] | None = None
+    plan: BenchPlan,
+    store: RunSaver | None,
+    *,
+    on_progress: Callable[[Progress], None] | None = None,
+    opened: Callable[[Device], AbstractContextManager[Transport]] | None = None,
 ) -> BenchResult:
     """Run a plan.
 
@@ -136,18 +143,19 @@ def execute(
         plan: what shall run where.
         store: keeps every run when it is over; None to keep none.
         on_progress: told of every step.
+        opened: opens a device for the time of a `with` statement; None for a connection of its own.
 
     Returns:
         All that ran and all that did not. Nothing is raised for a device's or an artifact's trouble; a run
         that the store could not keep ends the bench and is among `runs` and `failed`.
     """
-    bench = _Bench(plan, store, on_progress)
-    interrupted = False
+    bench = _Bench(plan, store, on_progress, opened or open_transport)
+    interrupted, kept = False, True
     try:
         for device in plan.devices:
             bench.device(device)
     except _StoreFailedError:
-        pass
+        kept = False
     except KeyboardInterrupt:
         interrupted = True
     return BenchResult(
@@ -155,6 +163,7 @@ def execute(
         skipped=plan.skipped,
         failed=tuple(bench.failed),
         interrupted=interrupted,
+        kept=kept,
     )
 
 
@@ -166,13 +175,18 @@ class _Bench:
     """One walk over a plan, with what it has gathered."""
 
     def __init__(
-        self, plan: BenchPlan, store: RunSaver | None, on_progress: Callable[[Progress], None] | None
+        self,
+        plan: BenchPlan,
+        store: RunSaver | None,
+        on_progress: Callable[[Progress], None] | None,
+        opened: Callable[[Device], AbstractContextManager[Transport]],
     ) -> None:
         self.plan = plan
         self.runs: list[Run] = []
         self.failed: list[Failure] = []
         self._store = store
         self._tell = on_progress
+        self._opened = opened
         self._loads: list[tuple[float, float, int]] = []
 
     def device(self, device: Device) -> None:
@@ -181,7 +195,7 @@ class _Bench:
         self._loads = []
         self._step(device, "connect")
         try:
-            with open_transport(device) as transport:
+            with self._opened(device) as transport:
                 for _, group in itertools.groupby(tuple(left), key=lambda item: item.runtime):
                     self._group(transport, tuple(group), left)
         except EdgeKitError as error:

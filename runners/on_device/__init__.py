@@ -26,6 +26,7 @@ pass ends early when a file named like the spool, but with the ending .enough, a
                 was told)
     conditions  when ("before" | "during" | "after"), load1, mem_available_bytes, cpus_allowed ("0-3"),
                 clusters [{cpus, governor, cur_khz, max_khz}], temperatures {zone: degrees C},
+                trips {zone: {kind in the kernel's words: lowest degrees C}} (before only),
                 throttled (text or null), wall_ns (CLOCK_REALTIME), canary_ns (a fixed piece of work,
                 the same in all lines of a run); what can't be read is left out
     memory      phase ("baseline" before load | "loaded" | "first" | "peak"), pss_bytes, private_dirty_bytes,

@@ -93,6 +93,34 @@ BESIDE = {"drift": {"never-steady"}, "fake": set()}
 """What a realistic provocation raises beside the doubt that it is for."""
 
 
+@pytest.mark.parametrize(
+    ("zones", "trips", "limit", "told_by"),
+    [
+        ({"cpu": 71.0}, {"cpu": {"passive": 70.0, "hot": 85.0}}, 70.0, "its own limit 'passive'"),
+        ({"cpu": 66.0}, {"cpu": {"hot": 65.0, "passive": -274.0}}, 65.0, "its own limit 'hot'"),
+        ({"cpu": 81.0}, {"cpu": {"critical": 110.0}}, 80.0, "the usual limit, for it tells none"),
+        ({"cpu": 76.0}, {"cpu": {"critical": 75.0}}, 75.0, "its own limit 'critical'"),
+        ({"SKIN": 44.0, "cpu": 79.0}, {"SKIN": {"moderate": 43.5}}, 43.5, "zone SKIN reached 43.5 C"),
+        ({"a": 90.0, "b": 85.0}, {"a": {"passive": 95.0}}, 80.0, "zone b reached 80 C"),
+    ],
+)
+def test_a_zone_is_hot_by_the_limit_that_it_tells(zones, trips, limit, told_by):
+    (doubt,) = doubts_of(example_run(conditions=told(temperatures=zones, trips=trips)))
+    assert (doubt.code, doubt.limit) == ("hot", limit)
+    assert told_by in doubt.hint
+
+
+def test_what_the_system_tells_between_the_passes_counts_too():
+    host = {
+        "when": "after",
+        "pass": "host",
+        "temperatures": {"SKIN": 51.0},
+        "trips": {"SKIN": {"severe": 50}},
+    }
+    (doubt,) = doubts_of(example_run(conditions=(*CALM.conditions, host)))
+    assert (doubt.code, doubt.value, doubt.limit) == ("hot", 51.0, 50)
+
+
 @pytest.mark.parametrize("code", SUSPECT)
 def test_each_doubt_alone_makes_a_run_suspect(code):
     doubts = {doubt.code: doubt for doubt in doubts_of(example_run(**SUSPECT[code]))}
@@ -165,6 +193,15 @@ WITHIN = {
     "a class of cores": {"plan": {**CALM.plan, "cores": "big"}, "placed": {"cpus_allowed": "4-7"}},
     "a canary of its age": {"conditions": told(canary_ns=200_000, after={"canary_ns": 219_000})},
     "a canary that woke up": {"conditions": told(canary_ns=400_000, after={"canary_ns": 200_000})},
+    "a warm device that may be": {
+        "conditions": told(temperatures={"cpu": 88.0}, trips={"cpu": {"passive": 95.0, "critical": 105.0}})
+    },
+    "limits that are none": {
+        "conditions": told(temperatures={"cpu": 50.0}, trips={"cpu": {"passive": 0.0, "active": 45.0}})
+    },
+    "below where it goes off": {
+        "conditions": told(temperatures={"cpu": 79.0}, trips={"cpu": {"critical": 110.0}})
+    },
     "a warm device": {"conditions": told(temperatures={"cpu": 61.0}, after={"temperatures": {"cpu": 79.0}})},
     "zones that tell nonsense": {"conditions": told(temperatures={"a": 255.0, "b": -273.0})},
     "a clock that is slewed": {

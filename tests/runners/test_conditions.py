@@ -20,6 +20,11 @@ Current temperatures from HAL:
 	Temperature{{mValue=0.0, mType=0, mName=NOT-FITTED, mStatus=0}}
 Current cooling devices from HAL:
 	CoolingDevice{{mValue=0, mType=5, mName=tpu_cooling}}
+Temperature static thresholds from HAL:
+	TemperatureThreshold{{mType=3, mName=VIRTUAL-SKIN, mHotThrottlingThresholds=[NaN, 39.0, 43.5, NaN], \
+mColdThrottlingThresholds=[NaN, NaN, NaN, NaN]}}
+	TemperatureThreshold{{mType=0, mName=BIG, mHotThrottlingThresholds=[NaN, NaN, x], mCold=[]}}
+	TemperatureThreshold{{mType=0, mName=ABSENT, mHotThrottlingThresholds=[NaN, 1.0]}}
 """
 BATTERY = """Current Battery Service state:
   AC powered: false
@@ -73,6 +78,7 @@ def test_a_phone_tells_its_thermal_status_and_battery(local, tell, sysfs):
     assert host_conditions(local, sysfs=sysfs()) == {
         "thermal_status": 0,
         "temperatures": {"BIG": 66.5, "VIRTUAL-SKIN": 23.793081},
+        "trips": {"VIRTUAL-SKIN": {"light": 39.0, "moderate": 43.5}},
         "throttled": None,
         "plugged": True,
         "power_status": "charging",

@@ -21,7 +21,8 @@ GOOD = [
     {"e": "conditions", "pass": "latency", "t": 1, "when": "during", "load1": 0.5, "mem_available_bytes": 1,
      "cpus_allowed": "0-3",
      "clusters": [{"cpus": "0-3", "governor": "performance", "cur_khz": 1, "max_khz": 2}],
-     "temperatures": {"cpu-thermal": 51.2}, "throttled": None},
+     "temperatures": {"cpu-thermal": 51.2},
+     "trips": {"cpu-thermal": {"passive": 85.0}}, "throttled": None},
     {"e": "memory", "pass": "memory", "t": 1, "phase": "peak", "pss_bytes": 3, "private_dirty_bytes": 2,
      "swap_bytes": 0, "file_bytes": 1},
     {"e": "memory", "pass": "memory", "t": 1, "phase": "loaded", "pss_bytes": 3, "private_dirty_bytes": 2,
@@ -78,7 +79,7 @@ def test_a_missing_key_is_refused(example, key):
 @pytest.mark.parametrize("example", GOOD, ids=lambda e: e["e"])
 @given(junk=st.sampled_from([True, -1, 1.5, "x" * 5000, {}, [[]], float("nan"), 10**30, [-1], ["a"], [True]]))
 def test_a_field_of_another_type_is_refused(example, junk):
-    for key in set(example) - {"load1", "temperatures"}:
+    for key in set(example) - {"load1", "temperatures", "trips"}:
         with pytest.raises(ProtocolError):
             parse_line(line(example, **{key: junk}))
 

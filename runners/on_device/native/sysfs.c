@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define MOST_ZONES 64
+#define MOST_TRIPS 8
 #define CANARY_TIMES 5
 #define CANARY_STEPS 100000
 
@@ -97,9 +98,41 @@ static void put_clusters(void) {
     }
 }
 
-static void put_temperatures(void) {
+/* The lowest degrees of each kind of trip point of a zone. */
+static void put_trips(const char *zone, const char *name, bool *more) {
     glob_t found;
-    char names[MOST_ZONES][64];
+    char path[512], kinds[MOST_TRIPS][64], kind[64];
+    int64_t lowest[MOST_TRIPS], value;
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/trip_point_*_type", zone);
+    if (glob(path, 0, NULL, &found) != 0) return;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        if (read_small(found.gl_pathv[i], kind, 61) == (size_t)-1 || !*kind) continue;
+        snprintf(path, sizeof path, "%.*stemp", (int)strlen(found.gl_pathv[i]) - 4, found.gl_pathv[i]);
+        if (!read_number(path, &value)) continue;
+        size_t at = 0;
+        while (at < count && strcmp(kinds[at], kind) != 0) at++;
+        if (at == MOST_TRIPS) continue;
+        if (at == count || value < lowest[at]) lowest[at] = value;
+        if (at == count) strcpy(kinds[count++], kind);
+    }
+    globfree(&found);
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0) {
+            put(*more ? "," : ",\"trips\":{");
+            put_quoted(name);
+            *more = true;
+        }
+        put(i ? "," : ":{");
+        put_quoted(kinds[i]);
+        put(":%.3f", (double)lowest[i] / 1000.0);
+    }
+    if (count) put("}");
+}
+
+static void put_temperatures(bool with_trips) {
+    glob_t found;
+    char names[MOST_ZONES][96], folders[MOST_ZONES][64];
     size_t count = 0;
     if (glob("/sys/class/thermal/thermal_zone*", 0, NULL, &found) != 0) return;
     for (size_t i = 0; i < found.gl_pathc && count < MOST_ZONES; i++) {
@@ -110,16 +143,19 @@ static void put_temperatures(void) {
         snprintf(path, sizeof path, "%s/type", found.gl_pathv[i]);
         if (read_small(path, name, 61) == (size_t)-1 || !*name) strcpy(name, "zone");
         put(count ? "," : ",\"temperatures\":{");
+        const char *number = strstr(found.gl_pathv[i], "zone") + 4;
         bool again = false;
         for (size_t j = 0; j < count; j++) again |= strcmp(names[j], name) == 0;
-        char unique[96];
-        snprintf(unique, sizeof unique, again ? "%s#%s" : "%s", name, strstr(found.gl_pathv[i], "zone") + 4);
-        put_quoted(unique);
+        if (again) snprintf(name + strlen(name), 32, "#%s", number);
+        put_quoted(name);
         put(":%.3f", (double)value / 1000.0);
-        count++;
+        snprintf(folders[count++], sizeof *folders, "%s", found.gl_pathv[i]);
     }
     if (count) put("}");
     globfree(&found);
+    bool more = false;
+    for (size_t i = 0; with_trips && i < count; i++) put_trips(folders[i], names[i], &more);
+    if (more) put("}");
 }
 
 static bool slows_the_cpu(const char *kind) {
@@ -199,7 +235,7 @@ void tell_conditions(const char *when) {
         put(",\"mem_available_bytes\":%lld", atoll(text) * 1024);
     if (read_field("/proc/self/status", "Cpus_allowed_list", text, sizeof text)) put_text("cpus_allowed", text);
     put_clusters();
-    put_temperatures();
+    put_temperatures(strcmp(when, "before") == 0);
     put_throttling();
     told();
 }

@@ -26,13 +26,31 @@ def cluster(policy: str) -> dict[str, Any]:
 
 def temperatures() -> dict[str, float]:
     """Return degrees Celsius by thermal zone; a second zone of one name gets its number."""
-    found: dict[str, float] = {}
+    told = [(name, number_of(zone + "/temp")) for zone, name in zones()]
+    return {name: value / 1000.0 for name, value in told if value is not None}
+
+
+def zones() -> list[tuple[str, str]]:
+    """Return (folder, name) of the thermal zones that tell a temperature."""
+    found: dict[str, str] = {}
     for zone in sorted(glob.glob("/sys/class/thermal/thermal_zone*"))[:64]:
-        value = number_of(zone + "/temp")
-        if value is not None:
+        if number_of(zone + "/temp") is not None:
             name = (text_of(zone + "/type") or "zone")[:60]
-            found[name + "#" + zone.rpartition("zone")[2] if name in found else name] = value / 1000.0
-    return found
+            found[name + "#" + zone.rpartition("zone")[2] if name in found else name] = zone
+    return [(zone, name) for name, zone in found.items()]
+
+
+def trips() -> dict[str, dict[str, float]]:
+    """Return the lowest degrees Celsius of each kind of trip point, by thermal zone."""
+    found: dict[str, dict[str, float]] = {}
+    for zone, name in zones():
+        kinds: dict[str, float] = {}
+        for path in glob.glob(zone + "/trip_point_*_type"):
+            value, kind = number_of(path[:-4] + "temp"), (text_of(path) or "")[:60]
+            if value is not None and kind:
+                kinds[kind] = min(value / 1000.0, kinds.get(kind, float("inf")))
+        found[name] = kinds
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def throttling(seen: dict[str, int]) -> dict[str, str | None]:
@@ -62,6 +80,7 @@ def conditions(when: str, seen: dict[str, int]) -> dict[str, object]:
         "cpus_allowed": field_of("/proc/self/status", "Cpus_allowed_list"),
         "clusters": [cluster(path) for path in sorted(glob.glob("/sys/devices/system/cpu/cpufreq/policy*"))],
         "temperatures": temperatures(),
+        "trips": trips() if when == "before" else None,
     }
     return dict(known(told), **throttling(seen))
 
