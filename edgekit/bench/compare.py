@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgekit.bench.binomial import least_samples
 from edgekit.bench.execute import execute
-from edgekit.bench.gate import ROUNDS, Decision, block_effect, decide, decide_sides, looks_of
+from edgekit.bench.gate import ROUNDS, Decision, block_effect, decide, decide_sides, looks_of, side_of
 from edgekit.bench.summarize import summarize
 from edgekit.bench.summary import Estimate
 from edgekit.bench.timed import timed_of
 from edgekit.errors import ResultError, UsageError
+from edgekit.runners.transport import open_transport
 from edgekit.units import ns_to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from edgekit.bench.execute import Progress, RunSaver
-    from edgekit.bench.plan import BenchPlan
+    from edgekit.bench.execute import BenchResult, Progress, RunSaver
+    from edgekit.bench.plan import BenchPlan, Item
     from edgekit.bench.run import Run
+    from edgekit.runners.transport import Transport
+    from edgekit.targets import Device
 
 PERCENTILES = {"P50": 0.5, "P95": 0.95}
 MAX_S = 3600.0
 """The limit of a comparison on a device by default, seconds; no new rounds begin after it."""
-_ABBA = (0, 1, 1, 0)
+LOST = 3
+"""So many blocks in a row that come to nothing end a comparison: the next would too."""
+_NAMED = 3
 _APART = "the runs did not take turns: what changed between the sides is in the effect"
 
 
@@ -99,54 +106,143 @@ def compare_on_device(
     percentile: str = "P50",
     rounds: int = ROUNDS,
     max_s: float = MAX_S,
+    across: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
-    """Let A and B take turns on a device, ABBA, until a decision or a limit; each run is kept when over.
+    """Let A and B take turns on a device until a decision or a limit; each run is kept when it is over.
 
     Args:
         plans: of A and of B: one item each, on the same device; A's settings hold for both.
         store: keeps every run.
         gate: the slow-down that has to be caught.
         percentile: one of PERCENTILES.
-        rounds: the limit of ABBA blocks.
-        max_s: after which no further blocks begin, seconds.
+        rounds: the limit of blocks, A B B A or B A A B by the toss of a coin.
+        max_s: after which no further block begins, seconds.
+        across: whether to count blocks in which conditions (the governor, say) changed between runs.
         on_progress: told of every step.
 
     Raises:
-        UsageError: a plan has not one item.
-        ResultError: something did not run, a run is invalid, or has too few samples for its percentile.
+        UsageError: a plan has not one item, the devices differ, or the rounds are too few.
+        ResultError: no round came about, at first or LOST times in a row; the runs are kept.
     """
-    pair = [_only(plan) for plan in plans]
-    decide((), gate=gate, rounds=rounds)  # refuses what can't be, before the device is touched
-    sides: tuple[list[Run], list[Run]] = ([], [])
-    effects: list[float] = []
-    began, interrupted = time.monotonic(), False
-    decision = decide(effects, gate=gate, rounds=rounds)
-    for look in looks_of(rounds):
-        items = tuple(pair[side] for _ in range(look - len(effects)) for side in _ABBA)
-        result = execute(replace(plans[0], items=items), store, on_progress=on_progress)
-        interrupted = result.interrupted
-        if result.failed and not interrupted:
-            raise ResultError(f"{result.failed[0].recipe}: {result.failed[0].error}", hint="see its runs")
-        whole = len(result.runs) - (1 if interrupted and result.runs[-1:] and _cut(result.runs[-1]) else 0)
-        for first in range(0, whole - whole % 4, 4):
-            block = result.runs[first : first + 4]
-            for side, run in zip(_ABBA, block, strict=True):
-                sides[side].append(run)
-            p = [_point(run, percentile) for run in block]
-            effects.append(block_effect((p[0], p[3]), (p[1], p[2])))
-        decision = decide(effects, gate=gate, rounds=rounds)
-        if interrupted:
-            decision = replace(decision, why="interrupted; the runs made are kept")
-        elif not decision.final and time.monotonic() - began > max_s:
-            decision = replace(decision, why=f"the limit of {max_s:g} s came first", final=True)
-        if decision.final or interrupted:
+    pair = (_only(plans[0]), _only(plans[1]))
+    if pair[0].device != pair[1].device:
+        raise UsageError("the sides are on two devices", hint="let A and B take turns on one")
+    looks_of(rounds)  # refuses what can't be, before the device is touched
+    turns = _Turns(plans[0], pair, store, percentile=percentile, across=across)
+    began = time.monotonic()
+    while True:
+        decision = decide(turns.effects, gate=gate, rounds=rounds)
+        if decision.final or turns.interrupted:
             break
-    every = (*sides[0], *sides[1])
+        if time.monotonic() - began > max_s:
+            decision = replace(decision, why=f"the limit of {max_s:g} s came first", final=True)
+            break
+        turns.block(on_progress and _numbered(on_progress, decision.blocks + 1, rounds))
+    turns.close()
+    if turns.interrupted and not decision.final:
+        decision = replace(decision, why="interrupted; the runs made are kept")
+    every = (*turns.sides[0], *turns.sides[1])
     return Comparison(
-        decision=decision, gate=gate, percentile=percentile, a=tuple(sides[0]), b=tuple(sides[1]),
-        interleaved=True, differ=differences(every), notes=_doubts(every), interrupted=interrupted,
+        decision=decision, gate=gate, percentile=percentile, a=tuple(turns.sides[0]), b=tuple(turns.sides[1]),
+        interleaved=True, differ=differences(every), notes=(*turns.lost, *_doubts(every)),
+        interrupted=turns.interrupted,
     )  # fmt: skip
+
+
+class _Turns:
+    """Blocks of two runs of A and two of B on one device, over one connection as long as that holds.
+
+    A block that did not come about whole - a run failed, is invalid, or another condition came between - is
+    lost alone. Where that happens LOST times in a row, or before anything ran at all, there is no comparison.
+    """
+
+    def __init__(
+        self,
+        plan: BenchPlan,
+        pair: tuple[Item, Item],
+        store: RunSaver | None,
+        *,
+        percentile: str,
+        across: bool,
+    ) -> None:
+        self.sides: tuple[list[Run], list[Run]] = ([], [])
+        self.effects: list[float] = []
+        self.lost: list[str] = []
+        self.interrupted = False
+        self._plan, self._pair, self._store = plan, pair, store
+        self._percentile, self._across = percentile, across
+        self._in_a_row = 0
+        self._transport: Transport | None = None
+
+    def block(self, on_progress: Callable[[Progress], None] | None) -> None:
+        """Make one block and keep its effect.
+
+        Raises:
+            ResultError: no block comes about here.
+        """
+        turned = secrets.randbelow(2) == 1
+        order = [side_of(place, turned=turned) for place in range(4)]
+        plan = replace(self._plan, items=tuple(self._pair[side] for side in order))
+        result = execute(plan, self._store, on_progress=on_progress, opened=self._opened)
+        self.interrupted = result.interrupted
+        if self.interrupted:
+            return
+        try:
+            _check(result)
+            effect = block_effect(self._points(result.runs), turned=turned)
+        except ResultError as error:
+            self._lose(error, go_on=result.kept and bool(result.runs or self.effects))
+            return
+        self._in_a_row = 0
+        self.effects.append(effect)
+        for side, run in zip(order, result.runs, strict=True):
+            self.sides[side].append(run)
+
+    def close(self) -> None:
+        """Close the connection; twice is fine."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def _points(self, runs: Sequence[Run]) -> list[float]:
+        sides = {"format", "runtime"}  # what an artifact brings along
+        found = [line for line in differences(runs) if line.partition(":")[0] not in sides]
+        if found and not self._across:
+            raise ResultError(f"conditions changed between its runs: {'; '.join(found)}")
+        return [_point(run, self._percentile) for run in runs]
+
+    def _lose(self, error: ResultError, *, go_on: bool) -> None:
+        self.lost.append(f"a round was lost: {error.what}")
+        self._in_a_row += 1
+        if go_on and self._in_a_row < LOST:
+            return
+        self.close()
+        many = f"{self._in_a_row} rounds in a row came to nothing, the last by " if self._in_a_row > 1 else ""
+        raise ResultError(f"{many}{error.what}", hint="its runs are kept: edgekit runs list")
+
+    @contextmanager
+    def _opened(self, device: Device) -> Iterator[Transport]:
+        """Lend the connection; it is closed after trouble, to be opened anew."""
+        if self._transport is None:
+            self._transport = open_transport(device)
+        try:
+            yield self._transport
+        except BaseException:
+            self.close()
+            raise
+
+
+def _check(result: BenchResult) -> None:
+    """Raise what went wrong in a block."""
+    if result.failed:
+        failure = result.failed[0]
+        raise ResultError(f"{failure.recipe or failure.device}: {failure.error}")
+
+
+def _numbered(tell: Callable[[Progress], None], block: int, rounds: int) -> Callable[[Progress], None]:
+    """Return what tells the same, and of which round."""
+    return lambda p: tell(replace(p, note=f"{p.note}, round {block} of {rounds} at most"))
 
 
 def differences(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -207,21 +303,24 @@ def _within(first: Run, second: Run, percentile: str) -> Estimate | None:
 
 
 def _doubts(runs: Sequence[Run]) -> tuple[str, ...]:
-    counts: dict[str, int] = {}
+    """Return what is to be said of the runs, each with how many and which."""
+    told: dict[str, list[str]] = {}
     for run in runs:
         summary = summarize(run)
         for word in {*(f"suspect ({d.code})" for d in summary.doubts), *summary.labels}:
-            counts[word] = counts.get(word, 0) + 1
-    return tuple(f"{count} of {len(runs)} runs: {word}" for word, count in sorted(counts.items()))
+            told.setdefault(word, []).append(run.id)
+    lines = []
+    for word, ids in sorted(told.items()):
+        which = (
+            "" if len(ids) == len(runs) else f" ({', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)})"
+        )
+        lines.append(f"{len(ids)} of {len(runs)} runs: {word}{which}")
+    return tuple(lines)
 
 
-def _only(plan: BenchPlan) -> Any:
+def _only(plan: BenchPlan) -> Item:
     if len(plan.items) != 1:
         reasons = "; ".join(skipped.reason for skipped in plan.skipped)
         what = f"a side has to be one artifact on one device, not {len(plan.items)}"
         raise UsageError(what + (f" ({reasons})" if reasons else ""), hint="name BUNDLE/artifacts/NAME")
     return plan.items[0]
-
-
-def _cut(run: Run) -> bool:
-    return run.ended == "interrupted"

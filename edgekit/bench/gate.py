@@ -1,13 +1,14 @@
 """The gate: is B slower than A, judged by runs and not by samples. Pure.
 
 The unit is the run: samples of one run share its temperature, its cores and its memory layout, and say
-nothing of what the next run does. Runs are made in ABBA blocks; a block's effect is the mean log latency of
-its two B less that of its two A, so that a linear drift cancels (D. Cox, "Planning of Experiments", 1958).
-Blocks are looked at again and again; the error allowed is spent linearly over the looks of a fixed schedule
-(K. Kim, D. DeMets, "Design and analysis of group sequential tests based on the type I error spending rate
-function", 1987, rho = 1), each look taking its own share by Bonferroni's inequality, which needs nothing of
-how looks depend on each other. An alarm must be confirmed by fresh blocks alone, which can only lower its
-error.
+nothing of what the next run does. Runs are made in blocks A B B A or B A A B, each by the toss of a coin; a
+block's effect is the mean log latency of its two B less that of its two A, so that a linear drift cancels
+(D. Cox, "Planning of Experiments", 1958). The coin makes the signs of what is left of the noise coins too:
+signed ranks then keep their error whatever the noise is, drifting, clustered or with outliers (ranks.py).
+
+Blocks are looked at again and again; the error allowed is spent over the looks, the k-th taking 1 / k(k + 1)
+of it, by Bonferroni's inequality, which needs nothing of how looks depend on each other. An alarm must be
+confirmed by fresh blocks alone: their coins know nothing of the alarm, so that the two errors multiply.
 """
 
 from __future__ import annotations
@@ -17,24 +18,31 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgekit.bench.ranks import bounds, middle, rather_above, surely_above, surely_below
 from edgekit.bench.summary import Estimate
 from edgekit.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOOKS = (3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 96)
-"""Blocks after which a decision may be taken; below three there is no variance to speak of."""
-ALARM = 0.01
-"""Probability of an alarm without a change, spent over all looks."""
+FIRST = 7
+"""Blocks before the first look: fewer leave no sign test a chance at these levels."""
+FRESH = 5
+"""Fresh blocks before an alarm is first confirmed."""
+GROWTH = 1.35
+"""Each look has about so many times the blocks of the last."""
+SUSPICION = 0.1
+"""Probability that an alarm is raised without a change, spent over all looks."""
+CONFIRM = 0.1
+"""Probability that fresh blocks confirm it without one; false alarms are the product, 1 % at most."""
+ALARM = SUSPICION * CONFIRM
+"""Probability of "slower" without a change."""
 PASS = 0.025
 """Probability of "not slower" where B is slower by the gate, spent over all looks."""
-CONFIRM = 0.05
-"""One-sided level of the confirmation, by fresh blocks alone."""
 INTERVAL = 0.05
 """One minus the confidence of the shown interval, spent over the looks too: it holds at every one of them."""
-ROUNDS = 40
-"""The limit of blocks by default: 160 runs; most comparisons end long before."""
+ROUNDS = 64
+"""The limit of blocks by default: 256 runs; most comparisons end after 7 to 12 blocks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +51,11 @@ class Decision:
 
     Attributes:
         word: "slower", "not slower" or "no decision".
-        effect: B over A minus 1, with its 95 % interval; None without any variance to make it from.
+        effect: B over A minus 1, with its 95 % interval, as of the last look; None before the first.
         blocks: how many it was made from; runs of the smaller side where nothing was interleaved.
         why: one clause.
         final: whether no further block would be asked for.
+        needed: about how many blocks would have decided, where these did not.
     """
 
     word: str
@@ -54,22 +63,33 @@ class Decision:
     blocks: int
     why: str
     final: bool = True
+    needed: int | None = None
 
 
-def block_effect(a: tuple[float, float], b: tuple[float, float]) -> float:
-    """Return the log-ratio of an ABBA block, from the latencies of its runs (any one unit, above 0)."""
-    return (math.log(b[0]) + math.log(b[1]) - math.log(a[0]) - math.log(a[1])) / 2
+def side_of(place: int, *, turned: bool) -> int:
+    """Return whose turn a place of a block is, 0 for A and 1 for B: A B B A, or turned B A A B."""
+    return (0, 1, 1, 0)[place] ^ turned
 
 
-def looks_of(rounds: int) -> tuple[int, ...]:
+def block_effect(block: Sequence[float], *, turned: bool) -> float:
+    """Return the log-ratio of B to A in a block, from the latencies of its four runs (any unit, above 0)."""
+    first, second, third, fourth = (math.log(value) for value in block)
+    effect = (second + third - first - fourth) / 2
+    return -effect if turned else effect
+
+
+def looks_of(rounds: int, first: int = FIRST) -> tuple[int, ...]:
     """Return the looks within a limit of blocks; the last is the limit itself.
 
     Raises:
         UsageError: fewer blocks than the first look needs.
     """
-    if rounds < LOOKS[0]:
-        raise UsageError(f"{rounds} rounds tell nothing", hint=f"give {LOOKS[0]} or more")
-    return (*(look for look in LOOKS if look < rounds), rounds)
+    if rounds < first:
+        raise UsageError(f"{rounds} rounds tell nothing", hint=f"give {first} or more")
+    looks = [first]
+    while (after := math.ceil(looks[-1] * GROWTH)) < rounds:
+        looks.append(after)
+    return (*looks, rounds) if looks[-1] < rounds else tuple(looks)
 
 
 def decide(blocks: Sequence[float], *, gate: float, rounds: int = ROUNDS) -> Decision:
@@ -85,28 +105,28 @@ def decide(blocks: Sequence[float], *, gate: float, rounds: int = ROUNDS) -> Dec
     """
     if not 0 < gate < 1:
         raise UsageError(f"a gate of {gate:g} is none", hint="write --gate 5%")
-    looks, before, fresh_from = looks_of(rounds), 0, 0
-    for look in looks:
-        if look > len(blocks):
-            break
-        share, before = (look - before) / rounds, look
-        if fresh_from:  # an alarm waits: fresh blocks alone confirm it
-            fresh = blocks[fresh_from:look]
-            sure = len(fresh) >= LOOKS[0] and _lower(fresh, CONFIRM) > 0 and _mean(fresh) >= _half(gate)
-            if sure and _mean(blocks[:look]) >= _half(gate):
-                return _told("slower", blocks[:look], share, f"confirmed by {len(fresh)} fresh rounds")
-        seen = blocks[:look]
-        if not fresh_from and _lower(seen, ALARM * share) > 0 and _mean(seen) >= _half(gate):
-            fresh_from = look
-        elif _upper(seen, PASS * share) < math.log1p(gate):
-            return _told("not slower", seen, share, f"a slow-down of {gate:.1%} is ruled out")
+    looks = looks_of(rounds)
+    alarm = 0
+    confirming: tuple[int, ...] = ()
+    for count in range(FIRST, min(len(blocks), rounds) + 1):
+        seen = blocks[:count]
+        if count - alarm in confirming:
+            level = CONFIRM * _share(confirming.index(count - alarm))
+            if surely_above(seen[alarm:], 0.0, level) and _large(seen[alarm:], gate) and _large(seen, gate):
+                return _told("slower", seen, looks, gate, f"confirmed by {count - alarm} fresh rounds")
+        if count not in looks:
+            continue
+        share = _share(looks.index(count))
+        if not alarm and surely_above(seen, 0.0, SUSPICION * share) and _large(seen, gate):
+            alarm = count
+            confirming = looks_of(rounds - count, FRESH) if rounds - count >= FRESH else ()
+        elif surely_below(seen, math.log1p(gate), PASS * share):
+            return _told("not slower", seen, looks, gate, f"a slow-down of {gate:.1%} is ruled out")
     final = len(blocks) >= rounds
     why = "the noise between runs is too large for this gate within the rounds" if final else "not enough yet"
-    if final and fresh_from:
-        why = "an alarm was not confirmed by fresh rounds"
-    if not final and fresh_from:
-        why = "an alarm waits for its confirmation"
-    return _told("no decision", blocks, 1 / len(looks), why, final=final)
+    if alarm:
+        why = "an alarm was not confirmed" if final else "an alarm waits for its confirmation"
+    return _told("no decision", blocks, looks, gate, why, final=final)
 
 
 def decide_sides(a: Sequence[float], b: Sequence[float], *, gate: float) -> Decision:
@@ -124,7 +144,7 @@ def decide_sides(a: Sequence[float], b: Sequence[float], *, gate: float) -> Deci
         why = "one run a side says nothing of the next run: make two or more of each"
         return Decision(word="no decision", effect=None, blocks=least, why=why)
     logs = [[math.log(value) for value in side] for side in (a, b)]
-    middle = statistics.fmean(logs[1]) - statistics.fmean(logs[0])
+    center = statistics.fmean(logs[1]) - statistics.fmean(logs[0])
     parts = [statistics.variance(side) / len(side) for side in logs]
     error = math.sqrt(sum(parts))
     spare = sum(part**2 / (len(side) - 1) for part, side in zip(parts, logs, strict=True))
@@ -133,11 +153,11 @@ def decide_sides(a: Sequence[float], b: Sequence[float], *, gate: float) -> Deci
     def reach(level: float) -> float:
         return student_quantile(level, free) * error
 
-    effect = _estimate(middle, reach(INTERVAL / 2), len(a) + len(b))
+    effect = _estimate(center, center - reach(INTERVAL / 2), center + reach(INTERVAL / 2), len(a) + len(b))
     word, why = "no decision", "the noise between runs is too large for this gate: make more runs"
-    if middle - reach(ALARM) > 0 and middle >= _half(gate):
+    if center - reach(ALARM) > 0 and center >= _half(gate):
         word, why = "slower", "beyond what differs between runs of one side"
-    elif middle + reach(PASS) < math.log1p(gate):
+    elif center + reach(PASS) < math.log1p(gate):
         word, why = "not slower", f"a slow-down of {gate:.1%} is ruled out"
     return Decision(word=word, effect=effect, blocks=least, why=why)
 
@@ -173,30 +193,31 @@ def _half(gate: float) -> float:
     return math.log1p(gate) / 2
 
 
-def _mean(blocks: Sequence[float]) -> float:
-    return statistics.fmean(blocks)
+def _large(blocks: Sequence[float], gate: float) -> bool:
+    return rather_above(blocks, _half(gate))
 
 
-def _reach(blocks: Sequence[float], level: float) -> float:
-    error = statistics.stdev(blocks) / math.sqrt(len(blocks))
-    return student_quantile(level, len(blocks) - 1) * error
+def _share(look: int) -> float:
+    """Return what the look of this number, from 0 on, takes of an error; all that may come take 1."""
+    return 1 / ((look + 1) * (look + 2))
 
 
-def _lower(blocks: Sequence[float], level: float) -> float:
-    return _mean(blocks) - _reach(blocks, level)
-
-
-def _upper(blocks: Sequence[float], level: float) -> float:
-    return _mean(blocks) + _reach(blocks, level)
-
-
-def _estimate(middle: float, reach: float, count: int) -> Estimate:
-    value, low, high = (math.expm1(min(x, 50.0)) for x in (middle, middle - reach, middle + reach))
+def _estimate(value: float, low: float, high: float, count: int) -> Estimate:
+    value, low, high = (math.expm1(min(x, 50.0)) for x in (value, low, high))
     return Estimate(value=value, low=low, high=high, n=count)
 
 
-def _told(word: str, blocks: Sequence[float], share: float, why: str, *, final: bool = True) -> Decision:
-    effect = None
-    if len(blocks) > 1:
-        effect = _estimate(_mean(blocks), _reach(blocks, INTERVAL / 2 * share), len(blocks))
-    return Decision(word=word, effect=effect, blocks=len(blocks), why=why, final=final)
+def _told(
+    word: str, blocks: Sequence[float], looks: Sequence[int], gate: float, why: str, *, final: bool = True
+) -> Decision:
+    number = max((n for n, look in enumerate(looks) if look <= len(blocks)), default=None)
+    seen = blocks[: looks[number]] if number is not None else ()
+    reach = bounds(seen, INTERVAL * _share(number)) if number is not None else None
+    if reach is None:
+        return Decision(word=word, effect=None, blocks=len(blocks), why=why, final=final)
+    low, high = reach
+    effect = _estimate(middle(seen), low, high, len(seen))
+    needed = None
+    if word == "no decision":  # an interval half as wide as the gate would lie on one side or the other
+        needed = max(len(blocks) + 1, math.ceil(len(seen) * ((high - low) / math.log1p(gate)) ** 2))
+    return Decision(word=word, effect=effect, blocks=len(blocks), why=why, final=final, needed=needed)

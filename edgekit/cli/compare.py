@@ -24,9 +24,10 @@ examples:
   edgekit compare old.tflite new.tflite --device ssh://pi@10.0.0.7 --gate 5%
   edgekit compare 4f2a,77b0 9c01,a1d2 --gate 5%
   edgekit compare "recipe=tflite-fp32 last=5" "recipe=tflite-int8 last=5" --across
-With --device A and B are artifacts that take turns (A B B A) until there is a decision; an alarm is
-confirmed by fresh rounds. Without it they are stored runs: ids joined by commas, a query, or the file of
-`edgekit runs export`; runs are the unit, so a decision takes two or more of each side.
+With --device A and B are artifacts that take turns until there is a decision: rounds of A B B A or B A A B,
+by the toss of a coin, 7 or more; an alarm is confirmed by fresh rounds. Without it they are stored runs: ids
+joined by commas, a query, or the file of `edgekit runs export`; runs are the unit, so a decision takes two or
+more of each side.
 The answer is "slower", "not slower" or "no decision": the noise between runs is too large for the gate.
 "slower": certainly above nothing, and at least half the gate. "not slower": a slow-down by the gate is
 ruled out. Exit codes: 0; 3 when B is slower, and with --strict when there is no decision too."""
@@ -40,8 +41,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("b", metavar="B", help="the same, of the other side")
     parser.add_argument("--gate", type=parse_share, default=0.05, help="what has to be caught (default 5%%)")
     parser.add_argument("--device", metavar="D", help="run both there, in turns")
-    parser.add_argument("--rounds", type=int, metavar="N", help="at most N times A B B A (default 40)")
-    parser.add_argument("--max-s", type=float, default=3600.0, metavar="S", help="begin no rounds after S s")
+    parser.add_argument("--rounds", type=int, metavar="N", help="at most N rounds of four runs (default 64)")
+    parser.add_argument("--max-s", type=float, default=3600.0, metavar="S", help="begin no round after S s")
     parser.add_argument("--runs", type=int, metavar="N", help="timed invocations of a run (default 200)")
     parser.add_argument("--runtime", default="", metavar="NAME", help="litert, onnxruntime or null")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")
@@ -84,6 +85,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
         "percentile": found.percentile,
         "effect": _estimate(decision.effect),
         "rounds": decision.blocks if found.interleaved else None,
+        "rounds_needed": decision.needed,
         "interleaved": found.interleaved,
         "interrupted": found.interrupted,
         "across": list(found.differ),
@@ -110,7 +112,7 @@ def _on_device(args: Namespace, store: Any) -> Comparison:
     with Progress(quiet=args.json) as progress:
         return compare_on_device(
             (plan_a, plan_b), store, gate=args.gate, percentile="P95" if args.p95 else "P50",
-            rounds=ROUNDS if args.rounds is None else args.rounds, max_s=args.max_s,
+            rounds=ROUNDS if args.rounds is None else args.rounds, max_s=args.max_s, across=args.across,
             on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total),
         )  # fmt: skip
 
@@ -137,9 +139,11 @@ def _runs(store: Any, text: str) -> list[Run]:
 def _print(found: Comparison) -> None:
     console, decision = out(), found.decision
     console.print(f"{decision.word}: {decision.why}", style="bold", markup=False)
+    if decision.needed is not None:
+        console.print(f"about {decision.needed} rounds would decide (--rounds, --max-s)", markup=False)
     if decision.effect is not None:
         console.print(f"B against A, {found.percentile}: {_text(decision.effect)}", markup=False)
-    rounds = f", {decision.blocks} rounds A B B A" if found.interleaved else ""
+    rounds = f", {decision.blocks} rounds of two and two" if found.interleaved else ""
     counted = f"gate {found.gate:.1%}; {len(found.a)} runs of A, {len(found.b)} of B{rounds}"
     console.print(counted, markup=False)
     if found.within is not None:

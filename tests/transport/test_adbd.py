@@ -76,7 +76,7 @@ def test_stopping_ends_all_that_it_started(adb, tmp_path):
         pid = transport.start(["sleep", "7777"], log=f"{transport.root()}/log")
         daemon.kill()
         assert Path(f"/proc/{pid}").exists(), "a pulled cable ends nothing"
-        assert pid in adbd.marked_processes(f"{adbd.MARK}={daemon._mark}")
+        until(lambda: pid in adbd.marked_processes(f"{adbd.MARK}={daemon._mark}"))  # not before it executes
     until(lambda: b"7777" not in read(f"/proc/{pid}/cmdline"))
     adb.run("disconnect", daemon.serial)
 

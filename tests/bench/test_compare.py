@@ -1,0 +1,165 @@
+"""Sides that take turns on a device: what is counted, what is lost, and what ends a comparison."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from edgekit.bench import compare as module
+from edgekit.bench.compare import compare_on_device
+from edgekit.bench.plan import make_plan
+from edgekit.errors import ResultError, UsageError
+from edgekit.runners.transport.fake import FakeTransport, Faults
+
+pytestmark = pytest.mark.usefixtures("own_place")
+ROUNDS = 7
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The connections that were opened, each with a folder of its own."""
+    made = []
+
+    def opener(device):
+        transport = FakeTransport(device)
+        made.append(transport)
+        transport.open()
+        return transport
+
+    monkeypatch.setattr(module, "open_transport", opener)
+    return made
+
+
+@pytest.fixture
+def plans(make_bundle):
+    root = make_bundle("tflite-fp32", "onnx-int8").root
+
+    def make(*recipes, runs=80):
+        return tuple(
+            make_plan(
+                [root], ["fake://"], recipes=[recipe], runs=runs, warmup=1, max_s=20.0, passes=("latency",)
+            )
+            for recipe in recipes or ("tflite-fp32", "tflite-fp32")
+        )  # fmt: skip
+
+    return make
+
+
+class Saver:
+    """Keeps runs, and does something before one of them."""
+
+    def __init__(self, store, at=0, do=None):
+        self.store, self.at, self.do = store, at, do
+        self.runs = []
+
+    def save(self, run):
+        self.runs.append(run)
+        self.store.save(run)
+        if len(self.runs) == self.at:
+            self.do()
+
+
+def test_rounds_are_two_and_two_by_a_coin_over_one_connection(plans, store, opened, monkeypatch):
+    coins = [0, 1, 1, 0, 0, 1, 0]
+    monkeypatch.setattr(module, "secrets", SimpleNamespace(randbelow=lambda _: coins.pop(0)))
+    turned = list(coins)
+    found = compare_on_device(
+        plans("tflite-fp32", "onnx-int8"), store, gate=0.5, percentile="P95", rounds=ROUNDS
+    )
+    assert (len(opened), found.percentile) == (1, "P95")
+    assert not opened[0].is_open
+    assert (found.interleaved, found.decision.blocks) == (True, ROUNDS)
+    order = [run.artifact.recipe == "onnx-int8" for run in sorted(store.query(), key=lambda r: r.started_at)]
+    wanted = [side for coin in turned for side in ((1, 0, 0, 1) if coin else (0, 1, 1, 0))]
+    assert order == [side == 1 for side in wanted]
+    assert {run.artifact.recipe for run in found.a} == {"tflite-fp32"}
+    assert len(found.a) == len(found.b) == 2 * ROUNDS
+    assert any(line.startswith("format: onnx, tflite") for line in found.differ)
+    assert any("28 of 28 runs: suspect (fake)" in note for note in found.notes)
+
+
+def test_a_lost_link_costs_its_round_alone_and_ctrl_c_keeps_what_there_is(plans, store, opened):
+    class Troubled(Saver):
+        def save(self, run):
+            super().save(run)
+            if len(self.runs) == 6:
+                link = opened[0]
+                link.faults = Faults(dies_after_calls=link.calls + 2, stays_dead=True)
+            if len({run.id for run in self.runs}) == 4 * (ROUNDS + 1) + 2:
+                raise KeyboardInterrupt
+
+    saver = Troubled(store)
+    found = compare_on_device(plans(), saver, gate=1e-6, rounds=40)
+    assert len(opened) == 2
+    assert [note for note in found.notes if "a round was lost: tflite-fp32" in note and "fake://" in note]
+    assert found.interrupted
+    assert (found.decision.word, found.decision.why) == (
+        "no decision",
+        "interrupted; the runs made are kept",
+    )
+    assert found.decision.blocks >= ROUNDS
+    assert found.decision.effect.low <= found.decision.effect.value <= found.decision.effect.high
+    assert len(found.a) == len(found.b) == 2 * found.decision.blocks
+    counted = {run.id for run in (*found.a, *found.b)}
+    kept = {run.id for run in store.query()}
+    assert kept > counted
+    assert len(kept) == 4 * (ROUNDS + 1) + 2
+    assert not any(link.is_open for link in opened)
+
+
+def test_time_ends_it_between_rounds(plans, store, opened):
+    found = compare_on_device(plans(), store, gate=0.05, rounds=40, max_s=0.0)
+    assert found.decision.why == "the limit of 0 s came first"
+    assert found.decision.blocks <= 1
+    assert all(not link.is_open for link in opened)
+
+
+def test_what_fails_at_once_or_again_and_again_ends_it(plans, store, opened, make_bundle):
+    with pytest.raises(
+        ResultError, match=r"^3 rounds in a row came to nothing, the last by run \w+ has no P95"
+    ):
+        compare_on_device(plans(runs=8), store, gate=0.05, percentile="P95", rounds=ROUNDS)
+    assert len(store.query()) == 12
+    assert not opened[-1].is_open
+    bundle = make_bundle("tflite-fp32", name="gone")
+    gone = tuple(make_plan([bundle.root], ["fake://"], runs=8, warmup=1) for _ in range(2))
+    (bundle.root / "artifacts/tflite-fp32.tflite").unlink()
+    with pytest.raises(ResultError, match="tflite-fp32"):
+        compare_on_device(gone, store, gate=0.05, rounds=ROUNDS)
+    assert len(store.query()) == 12
+
+
+def test_a_store_that_keeps_nothing_ends_it_at_once(plans, store, opened):
+    def full():
+        raise ResultError("the disk is full", hint="make room")
+
+    with pytest.raises(ResultError, match="the disk is full"):
+        compare_on_device(plans(), Saver(store, at=2, do=full), gate=0.05, rounds=ROUNDS)
+    assert len(store.query()) == 2
+    assert not opened[0].is_open
+
+
+def test_runs_whose_conditions_changed_are_no_round_unless_asked(plans, store, opened):
+    """The governor changes with every run: what a run tells is altered as it is handed over."""
+
+    class Restless(Saver):
+        def save(self, run):
+            for told in run.conditions:
+                if told.get("when") == "during":
+                    told["clusters"] = [{"governor": f"g{len(self.runs)}"}]
+            super().save(run)
+
+    with pytest.raises(ResultError, match="conditions changed between its runs: governor: g10, g11"):
+        compare_on_device(plans(), Restless(store), gate=0.5, rounds=ROUNDS)
+    found = compare_on_device(plans(), Restless(store), gate=0.5, rounds=ROUNDS, across=True)
+    assert found.decision.blocks == ROUNDS
+    assert any(line.startswith("governor: g0") for line in found.differ)
+
+
+def test_two_devices_or_too_few_rounds_are_refused_before_anything_runs(plans, make_bundle, opened):
+    other = make_plan([make_bundle("tflite-fp32", name="other").root], ["local://"])
+    with pytest.raises(UsageError, match="two devices"):
+        compare_on_device((plans()[0], other), None, gate=0.05)
+    with pytest.raises(UsageError, match="3 rounds tell nothing") as told:
+        compare_on_device(plans(), None, gate=0.05, rounds=3)
+    assert "give 7 or more" in str(told.value.hint)
+    assert opened == []
