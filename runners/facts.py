@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from edgekit.errors import ProtocolError
 from edgekit.runners.facts_script import SCRIPT, core_name
@@ -76,6 +76,8 @@ class Facts:
             counts instructions), "android-emulator", "fake".
         transport: how it was reached.
         clusters: its cores by kind, the slowest first; empty when it does not tell its cores.
+        page_size: bytes of a page of memory; 0 when unknown.
+        selinux: "enforcing", "permissive", "disabled", or "" when it does not say.
     """
 
     machine: str
@@ -96,6 +98,8 @@ class Facts:
     emulated: str
     transport: str
     clusters: tuple[Cluster, ...] = ()
+    page_size: int = 0
+    selinux: str = ""
 
     @property
     def glibc(self) -> tuple[int, int] | None:
@@ -120,15 +124,21 @@ class Facts:
         }
 
 
-def inspect(transport: Transport) -> Facts:
-    """Ask a device what it is; nothing is written there.
+def inspect(transport: Transport, *, memory: Literal["", "use", "renew"] = "") -> Facts:
+    """Ask a device what it is, in one round trip.
+
+    Args:
+        transport: an open way to it.
+        memory: what to do about the part that lasts until its next start: "" asks, and writes nothing there;
+            "use" takes what it remembers in EdgeKit's folder; "renew" asks, and lets it remember.
 
     Raises:
         ProtocolError: its answer can't be read.
         DeviceError: it does not answer.
     """
     device = transport.device
-    answer = transport.run(["sh", "-c", SCRIPT, "sh", transport.root()], timeout_s=_TIMEOUT_S).stdout
+    argv = ["sh", "-c", SCRIPT, "sh", transport.known_root(), memory]
+    answer = transport.run(argv, timeout_s=_TIMEOUT_S).stdout
     return read_facts(answer, scheme=device.scheme, address=device.address)
 
 
@@ -171,6 +181,8 @@ def read_facts(answer: bytes, *, scheme: str, address: str) -> Facts:
         emulated=_emulated(told, machine, scheme),
         transport=scheme,
         clusters=_clusters(told),
+        page_size=_number(told, "page_size") or _number(told, "page_kib") * 1024,
+        selinux=_selinux(told),
     )
 
 
@@ -214,6 +226,13 @@ def _system(told: _Told) -> str:
     if _first(told, "ro.build.version.release"):
         return "android"
     return _first(told, "system").lower()
+
+
+def _selinux(told: _Told) -> str:
+    word = _first(told, "selinux").lower()
+    if word in {"enforcing", "permissive", "disabled"}:
+        return word
+    return {"1": "enforcing", "0": "permissive"}.get(_first(told, "selinux_enforce"), "")
 
 
 def _python(told: _Told) -> tuple[str, tuple[int, int] | None, str]:

@@ -124,7 +124,7 @@ def test_one_that_is_killed_tells_by_what() -> None:
     ],
 )
 def test_what_is_no_answer_of_two_commands_is_refused(out: bytes, err: bytes) -> None:
-    with pytest.raises(ValueError, match="commands|exit code"):
+    with pytest.raises(ValueError, match=r"commands|exit code"):
         results_of([["a"], ["b"]], [out, err], "m", 0.1)
     told = results_of([["a"], ["b"]], [b"m:4\n", b"why\nm:4\n"], "m", 0.1)
     assert [(one.exit_code, one.stderr) for one in told] == [(4, b"why\n")]
