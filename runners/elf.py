@@ -133,6 +133,23 @@ def read_needs(data: bytes) -> Needs:
     return Needs(machine=machine, libraries=libraries, glibc=glibc, glibcxx=glibcxx)
 
 
+def alignment(data: bytes) -> int:
+    """Return the smallest alignment in bytes of the segments that are loaded; pages may be that large.
+
+    Raises:
+        UsageError: it is no little-endian ELF file, its tables are broken, or nothing of it is loaded.
+    """
+    reader = _Reader(data)
+    (start,) = reader.take("<Q", 32) if reader.wide else reader.take("<I", 28)
+    size, count = reader.take("<HH", 54 if reader.wide else 42)
+    heads = [start + number * size for number in range(min(count, _MAX_HEADERS))]
+    form, last = ("<Q", 48) if reader.wide else ("<I", 28)
+    found = [reader.take(form, at + last)[0] for at in heads if reader.take("<I", at)[0] == _PT_LOAD]
+    if not found:
+        raise UsageError("an ELF file of which nothing is loaded")
+    return min(found)
+
+
 def wheel_needs(path: Path) -> Needs:
     """Return what all shared libraries of a wheel need together, of one another left out.
 

@@ -1,6 +1,6 @@
-"""Linux without glibc, such as a phone: whether a glibc of the user's can be brought along, and which parts.
+"""Linux without glibc, such as a phone: a glibc that is brought along, and which parts.
 
-The parts are copied from any board of that machine into one folder, named by the variable EDGEKIT_GLIBC. The
+The parts are those of the lock, or lie in a folder of the user's that the variable EDGEKIT_GLIBC names. The
 program is started through their loader, as `ld.so --library-path`; nothing of the device's own is changed.
 """
 
@@ -12,74 +12,69 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.errors import DeviceUnfitError, UsageError
+from edgekit.errors import UsageError
+from edgekit.runners import glibc
 from edgekit.runners.elf import read_needs
+from edgekit.runners.glibc import FOLDER
+from edgekit.runners.lock import own_lock
 
 if TYPE_CHECKING:
     from edgekit.runners.facts import Facts
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.runtime import Runtime
 
-FOLDER = "EDGEKIT_GLIBC"
+ABI = "aarch64"
 LOADER = "ld-linux-aarch64.so.1"
 PARTS = (
     LOADER, "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1",
     "libgcc_s.so.1", "libstdc++.so.6",
 )  # fmt: skip
-# Android forbids some of glibc's calls by a filter; what runs from adb's shell has none.
-_PROBE = r"""
-umask 077
-echo "seccomp $(grep '^Seccomp:' /proc/self/status | tr -dc 0-9)"
-had=1; [ -d "$1" ] || { had=; mkdir -p -- "$1"; }
-f="$1/exec-$$"
-printf '#!%s\nexit 0\n' "$(command -v sh)" >"$f" && chmod 700 "$f" && "$f" && echo exec
-rm -f -- "$f"; [ -n "$had" ] || rmdir -- "$1"
-"""
 
 
-def parts() -> tuple[Path, ...]:
-    """Return the glibc's parts, the loader first; empty when the user named no folder.
+def needs_glibc(runtime: Runtime, facts: Facts) -> bool:
+    """Return whether the native program runs there through a glibc that is brought along, or not at all.
+
+    The null runtime, which brings no library, runs by a Python where there is one.
+    """
+    lacks = facts.abi == ABI and facts.system in {"linux", "android"} and facts.glibc is None
+    return lacks and (bool(runtime.libraries) or facts.python_version is None)
+
+
+def parts(cache: Path | None = None) -> tuple[Path, ...]:
+    """Return the glibc's parts on this host, the loader first; fetched where they are not kept.
+
+    Args:
+        cache: where wheels are kept; None for the user's own.
 
     Raises:
-        UsageError: one is missing there, or is no library for aarch64.
+        UsageError: one is missing in the user's folder or is no library for aarch64; or, without such a
+            folder, they can't be had.
     """
     named = os.environ.get(FOLDER)
     if not named:
-        return ()
+        return glibc.fetch(cache)
     found = tuple(Path(named) / name for name in PARTS)
     for path in found:
         if not path.is_file():
             raise UsageError(f"{FOLDER} names {named}, which lacks {path.name}", hint="copy it from a board")
-        if read_needs(path.read_bytes()).machine != "aarch64":
+        if read_needs(path.read_bytes()).machine != ABI:
             raise UsageError(f"{path} is not for aarch64", hint="copy it from an aarch64 board")
     return found
 
 
-def with_glibc(facts: Facts, brought: tuple[Path, ...]) -> Facts:
-    """Return the facts as they are for a program that is started by the loader of these parts.
+def with_glibc(facts: Facts) -> Facts:
+    """Return the facts as they are for a program that is started through the glibc; nothing is fetched.
 
     Raises:
-        UsageError: the parts do not tell their version.
+        UsageError: the user's folder lacks a part, or its libc does not tell its version.
     """
-    libc, cxx = ((brought[PARTS.index(name)]).read_bytes() for name in ("libc.so.6", "libstdc++.so.6"))
-    version = re.search(rb"release version (\d+\.\d+)", libc)
-    if version is None:
-        raise UsageError(f"{brought[1]} does not tell which glibc it is", hint="copy it from a board")
-    newest = max((int(n) for n in re.findall(rb"GLIBCXX_3\.4\.(\d+)\0", cxx)), default=0)
-    return replace(facts, system="linux", libc=f"glibc {version[1].decode()}", libstdcxx=newest)
-
-
-def check_ground(transport: Transport) -> None:
-    """Insist that a pushed program may run there and that no filter stops its calls; leaves nothing.
-
-    Raises:
-        DeviceUnfitError: it may not.
-    """
-    told = transport.run(["sh", "-c", _PROBE, "sh", transport.root()])
-    lines = told.text.splitlines()
-    address, hint = transport.device.address, "look at the evidence; an adb shell normally may"
-    if "seccomp 0" not in lines:
-        what = f"a filter of system calls (seccomp) is on there, or unknown: {lines[:1]}"
-        raise DeviceUnfitError(address, what, hint=hint, evidence=told.tail)
-    if "exec" not in lines:
-        what = f"nothing may be executed in {transport.root()}"
-        raise DeviceUnfitError(address, what, hint=hint, evidence=told.tail)
+    lock = own_lock()
+    version, newest = f"{lock.glibc[0]}.{lock.glibc[1]}", lock.glibcxx
+    if os.environ.get(FOLDER):
+        brought = parts()
+        libc, cxx = ((brought[PARTS.index(name)]).read_bytes() for name in ("libc.so.6", "libstdc++.so.6"))
+        told = re.search(rb"release version (\d+\.\d+)", libc)
+        if told is None:
+            raise UsageError(f"{brought[1]} does not tell which glibc it is", hint="copy it from a board")
+        version = told[1].decode()
+        newest = max((int(n) for n in re.findall(rb"GLIBCXX_3\.4\.(\d+)\0", cxx)), default=0)
+    return replace(facts, system="linux", libc=f"glibc {version}", libstdcxx=newest)

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
 from edgekit.runners import native, phone
+from edgekit.runners.choice import decide
 from edgekit.runners.follow import how_ended
+from edgekit.runners.ground import check_ground, check_pages, inspect_ground
 from edgekit.runners.program import python_program
-from edgekit.runners.wheels import check_needs, check_python, choose, fetch
+from edgekit.runners.runtime import Build, Library
+from edgekit.runners.wheels import check_needs, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from edgekit.runners.choice import Choice
     from edgekit.runners.depot import Depot
     from edgekit.runners.facts import Facts
-    from edgekit.runners.runtime import Build, Library, Runtime
+    from edgekit.runners.runtime import Runtime
     from edgekit.runners.transport import Transport
 
 _TRIAL_TIMEOUT_S = 300.0
@@ -66,21 +70,12 @@ def prepare(
         DeviceFullError: there is no room.
     """
     address = transport.device.address
-    glibc = phone.parts() if facts.abi == "aarch64" and facts.glibc is None and program != "python" else ()
-    if glibc:
-        facts = phone.with_glibc(facts, glibc)
-    unfit = "another program was asked for" if program == "python" else native.unfit(runtime, facts)
-    if not unfit:
-        if glibc:
-            phone.check_ground(transport)
-        return _prepare_native(transport, facts, runtime, depot, cache, glibc=glibc)
-    if program == "native":
-        what = f"the native program can't run {runtime.name} there: {unfit}"
-        raise DeviceUnfitError(address, what, hint="leave --program out, or ask for python")
-    if not runtime.builds and not runtime.refuses:
-        check_python(facts, device=address)
+    choice = decide(runtime, facts, program=program, device=address)
+    if choice.program == "native":
+        return _prepare_native(transport, choice, runtime, depot, cache)
+    build = choice.brings
+    if not isinstance(build, Build):
         return Prepared(site=(), version="", build=None, command=_python(facts, depot))
-    build = choose(runtime, facts, device=address)
     if not any(pin.startswith("numpy") for _, pin in build.requires):
         _check_numpy(transport, facts)
     wheels = fetch(build, facts, cache)
@@ -99,19 +94,20 @@ def _python(facts: Facts, depot: Depot) -> tuple[str, ...]:
 
 
 def _prepare_native(
-    transport: Transport,
-    facts: Facts,
-    runtime: Runtime,
-    depot: Depot,
-    cache: Path | None,
-    *,
-    glibc: tuple[Path, ...],
+    transport: Transport, choice: Choice, runtime: Runtime, depot: Depot, cache: Path | None
 ) -> Prepared:
     """Bring the program, the runtime's library and a glibc; each lies under its sha256, to be shared."""
-    library = native.library_for(runtime, facts)
-    files = [native.program_for(facts)]
+    glibc: tuple[Path, ...] = ()
+    library = choice.brings if isinstance(choice.brings, Library) else None
+    files = [native.program_for(choice.facts)]
+    if choice.through_glibc:
+        ground = inspect_ground(transport)
+        check_ground(ground, transport.device.address)
+        glibc = phone.parts(cache)
     if library is not None:
-        files.append(native.fetch_library(library, facts, cache))
+        files.append(native.fetch_library(library, choice.facts, cache))
+    if choice.through_glibc:
+        check_pages(ground, (*glibc, *files), transport.device.address)
     stored = depot.put_all([(path, None) for path in (*glibc, *files)])
     parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
     command: tuple[str, ...] = (program,)

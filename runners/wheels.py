@@ -1,7 +1,8 @@
 """Which wheels a device needs, and how they come to this host.
 
 pip downloads them for the device's machine and Python; nothing is installed here. They are kept by their
-content, with an index of what was asked for, so that the second time needs no network.
+content, with an index of what was asked for, so that the second time needs no network. What the lock names is
+held to it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from edgekit.artifact import digest
 from edgekit.errors import DeviceUnfitError, UsageError
 from edgekit.runners.elf import wheel_needs
+from edgekit.runners.lock import own_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -74,7 +76,7 @@ def check_python(facts: Facts, *, device: str) -> None:
     """
     hint = f"install Python {MIN_PYTHON[0]}.{MIN_PYTHON[1]} or newer there (apt install python3)"
     if facts.system == "android":
-        hint = "Android brings none: name a folder with a glibc for aarch64 in EDGEKIT_GLIBC"
+        hint = "on an aarch64 phone the native program needs none: leave --program out"
     if facts.python_version is None:
         raise DeviceUnfitError(device, "no Python there", hint=hint)
     if facts.python_version < MIN_PYTHON or facts.python_version[0] != MIN_PYTHON[0]:
@@ -163,13 +165,13 @@ def fetch_pins(
         UsageError: they are not kept and can't be downloaded.
     """
     cache = cache or cache_folder()
-    found = {pin: _kept(cache, _key(pin, minor, facts.abi)) for pin in wanted}
+    found = {pin: kept(pin, minor, facts.abi, cache) for pin in wanted}
     missing = [pin for pin, path in found.items() if path is None]
     if missing:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
             _download(missing, minor, facts, Path(folder))
             for pin in missing:
-                found[pin] = _keep(cache, _key(pin, minor, facts.abi), _named(pin, Path(folder)))
+                found[pin] = _keep(cache, pin, _key(pin, minor, facts.abi), _named(pin, Path(folder)))
     return tuple(path for path in found.values() if path is not None)
 
 
@@ -231,19 +233,30 @@ def _key(pin: str, minor: int, abi: str) -> str:
     return f"{re.sub('[^A-Za-z0-9.]+', '-', pin)}-cp3{minor}-{abi}"
 
 
-def _kept(cache: Path, key: str) -> Path | None:
-    """Return a kept wheel if it is there and still what it was."""
+def kept(pin: str, minor: int, abi: str, cache: Path | None = None) -> Path | None:
+    """Return a kept wheel if it is there and still what it was and what is locked; else None.
+
+    Args:
+        pin: "distribution==version".
+        minor: of the Python 3 that it is for.
+        abi: the machine that it is for.
+        cache: where wheels are kept; None for `cache_folder()`.
+    """
+    cache = cache or cache_folder()
     try:
-        entry = json.loads((cache / "index" / f"{key}.json").read_text(encoding="utf-8"))
+        entry = json.loads((cache / "index" / f"{_key(pin, minor, abi)}.json").read_text(encoding="utf-8"))
         path = cache / entry["sha256"] / Path(entry["name"]).name
-        return path if digest(path)[0] == entry["sha256"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        sha256, _ = digest(path)
+        own_lock().check(pin, path.name, sha256)
+    except (OSError, ValueError, KeyError, TypeError, UsageError):
         return None
+    return path if sha256 == entry["sha256"] else None
 
 
-def _keep(cache: Path, key: str, wheel: Path) -> Path:
+def _keep(cache: Path, pin: str, key: str, wheel: Path) -> Path:
     """Move a wheel to where its content says, then tell the index; each whole or not at all."""
     sha256, _ = digest(wheel)
+    own_lock().check(pin, wheel.name, sha256)
     place = cache / sha256 / wheel.name
     index = cache / "index" / f"{key}.json"
     try:
