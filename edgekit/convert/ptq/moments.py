@@ -23,34 +23,83 @@ def moments(values: Any, node: Any, kernel: tuple[int, ...]) -> Array:
         node: the operation.
         kernel: the shape of its weights.
     """
+    rows = read_rows(values, node, kernel)
+    return covariance(rows, rows)
+
+
+def read_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
+    """Return what some places of a linear operation's output read: groups x places x inputs.
+
+    Args:
+        values: what the operation reads, batch first.
+        node: the operation.
+        kernel: the shape of its weights.
+    """
     import tensorflow as tf
 
-    each = node.op == "DepthwiseConv2dNative"
     if node.op == "MatMul":
-        rows = _drawn(values)
+        return _drawn(values, values.shape[1])[None]
+    size = _size(node, kernel)
+    rows = _patches(values, node, kernel, size)
+    if node.op == "DepthwiseConv2dNative":
+        return tf.transpose(rows, [2, 0, 1])
+    return tf.reshape(rows, [1, rows.shape[0], size])
+
+
+def made_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
+    """Return what an operation gives at the places that `read_rows` looks at: groups x places x outputs.
+
+    Args:
+        values: what the operation gives, batch first.
+        node: the operation.
+        kernel: the shape of its weights.
+    """
+    import tensorflow as tf
+
+    width = values.shape[-1]
+    rows = _drawn(tf.reshape(values, [-1, width]), _size(node, kernel))
+    if node.op != "DepthwiseConv2dNative":
+        return rows[None]
+    return tf.transpose(tf.reshape(rows, [rows.shape[0], kernel[2], kernel[3]]), [1, 0, 2])
+
+
+def covariance(rows: Any, others: Any, weights: Any = None) -> Array:
+    """Return how columns vary together, groups x columns x the others' columns.
+
+    Args:
+        rows: groups x places x columns.
+        others: the same places of something else.
+        weights: what each place counts, groups x places; None counts all alike.
+    """
+    import tensorflow as tf
+
+    if weights is None:
+        centred = [values - tf.reduce_mean(values, 1, keepdims=True) for values in (rows, others)]
+        found = tf.matmul(*centred, transpose_a=True) / rows.shape[1]
     else:
-        rows = _patches(values, node, kernel, kernel[0] * kernel[1] * (1 if each else kernel[2]))
-    rows -= tf.reduce_mean(rows, axis=0)
-    width = rows.shape[0]
-    if each:
-        turned = tf.transpose(rows, [2, 1, 0])
-        found = tf.matmul(turned, turned, transpose_b=True)
-    else:
-        rows = tf.reshape(rows, [width, -1])
-        found = tf.matmul(rows, rows, transpose_a=True)[None]
-    result: Array = (found / width).numpy()
+        shares = (weights / tf.reduce_sum(weights, 1, keepdims=True))[:, :, None]
+        centred = [v - tf.reduce_sum(v * shares, 1, keepdims=True) for v in (rows, others)]
+        found = tf.matmul(centred[0] * shares, centred[1], transpose_a=True)
+    result: Array = found.numpy()
     return result
+
+
+def _size(node: Any, kernel: tuple[int, ...]) -> int:
+    """Return how many inputs one output has."""
+    if node.op == "MatMul":
+        return int(kernel[1] if node.attr["transpose_b"].b else kernel[0])
+    return int(kernel[0] * kernel[1] * (1 if node.op == "DepthwiseConv2dNative" else kernel[2]))
 
 
 def _wanted(size: int) -> int:
     return min(max(ROWS, ROWS_EACH * size), MOST)
 
 
-def _drawn(values: Any) -> Any:
+def _drawn(values: Any, size: int) -> Any:
     """Return some rows of a matrix."""
     import tensorflow as tf
 
-    return tf.gather(values, _chosen(values.shape[0], _wanted(values.shape[1])))
+    return tf.gather(values, _chosen(values.shape[0], _wanted(size)))
 
 
 def _chosen(count: int, wanted: int) -> Array:

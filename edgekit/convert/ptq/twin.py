@@ -2,7 +2,8 @@
 
 Where the twin's weights are put on their grids, its biases take back what the mean of each output channel
 has moved by, quantization of everything before included. Source: Nagel et al., "Data-Free Quantization
-Through Weight Equalization and Bias Correction" (2019), section 4.2, with measured means.
+Through Weight Equalization and Bias Correction" (2019), section 4.2, with measured means. Where weights are
+rounded together, the float network runs beside it: `beside` says what for.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.ptq.beside import CEILING, Beside
 from edgekit.convert.ptq.execute import Tape, execute, is_bias, last_sums, mean_of
 from edgekit.convert.ptq.grids import (
     ACTIVATIONS,
@@ -20,7 +22,7 @@ from edgekit.convert.ptq.grids import (
     stored,
     weight_rows,
 )
-from edgekit.convert.ptq.moments import WIDEST, moments
+from edgekit.convert.ptq.moments import WIDEST
 from edgekit.convert.ptq.reference import Reference, reference_of
 from edgekit.convert.ptq.rounding import rounded_together
 from edgekit.convert.ranges import grid
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from edgekit.source.graph import Graph
-
-CEILING = 6.0
-"""Of a Relu6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +101,8 @@ class _Run:
         self._tape = Tape(graph)
         self._constants: dict[str, np.ndarray[Any, Any]] = {}
         self._sums: dict[str, np.ndarray[Any, Any]] = {}
+        self._beside = Beside(graph, shapes, mending.ranges) if mending.rounding else None
+        self._moved: dict[str, np.ndarray[Any, Any]] = {}
 
     def run(self, inputs: np.ndarray[Any, Any]) -> Twin:
         import tensorflow as tf
@@ -111,11 +112,15 @@ class _Run:
             node = self._graph.nodes[name]
             if name in self._graph.constants:
                 continue
+            if self._beside is not None:
+                self._beside.step(node, inputs)
             made = [tf.constant(inputs)] if node.op == "Placeholder" else self._made(node)
             tape.put(name, self._store(node, made))
             if name == end:
                 break
             tape.read(i for i in node.input if node_of(i) not in self._graph.constants)
+            if self._beside is not None:
+                self._beside.done(node)
         got = tape.get(end)[0].numpy().reshape(len(inputs), -1)
         return Twin(wanted=self._reference.outputs, got=got, constants=self._constants)
 
@@ -126,17 +131,44 @@ class _Run:
         if self._is_clipped(node):
             return self._tape.operands(node)
         if node.op in LINEAR and node_of(node.input[1]) in self._graph.constants:
-            values = self._tape.operand(node.input[0])
-            operands = [values, tf.constant(self._weights(node, values).astype("float32"))]
-        elif self._mending.biases and is_bias(self._graph, node):
-            moved = self._reference.means[node.name] - self._sums[node_of(node.input[0])]
+            return self._linear(node)
+        operands = self._tape.operands(node)
+        if self._mending.biases and is_bias(self._graph, node):
+            moved = self._moved.pop(node.name, None)
+            if moved is None:
+                moved = self._reference.means[node.name] - self._sums[node_of(node.input[0])]
             self._constants[node.name] = moved
-            operands = [self._tape.operand(node.input[0]), tf.constant(moved)]
-        else:
-            operands = self._tape.operands(node)
+            operands = [operands[0], tf.constant(moved)]
         made = execute(node, operands, self._shapes.get(node.name))
+        self._note(node, operands, made[0])
+        return made
+
+    def _note(self, node: Any, operands: list[Any], made: Any) -> None:
+        """Keep the mean that a bias will be corrected by."""
         if self._mending.biases and node.op in LINEAR and self._bias_of(node) is not None:
-            self._sums[node.name] = mean_of(node, operands, made[0])
+            self._sums[node.name] = mean_of(node, operands, made)
+
+    def _linear(self, node: Any) -> list[Any]:
+        """Return what a linear operation gives with its weights on their grids."""
+        import tensorflow as tf
+
+        values, bias = self._tape.operand(node.input[0]), self._bias_of(node)
+        weights = self._graph.constants[node_of(node.input[1])].astype("float64")
+        rows = weight_rows(weights, node)
+        seen = None
+        if self._beside is not None and rows.shape[2] <= WIDEST:
+            seen = self._beside.seen(node, bias, values, weights.shape)
+            rows = seen.mended(rows) if self._mending.biases else rows
+        rows = self._lifted(rows, node)
+        rows = rounded(rows) if seen is None else rounded_together(rows, seen.spread())
+        found = from_rows(rows, weights, node)
+        self._constants[node.name] = found
+        operands = [values, tf.constant(found.astype("float32"))]
+        made = execute(node, operands, self._shapes.get(node.name))
+        if seen is None or bias is None:
+            self._note(node, operands, made[0])
+        elif self._mending.biases:
+            self._moved[bias.name] = seen.moved(made[0])
         return made
 
     def _is_clipped(self, node: Any) -> bool:
@@ -145,17 +177,6 @@ class _Run:
             return False
         held = grid(*self._mending.ranges[node.name])
         return held.low == 0 and (node.op == "Relu" or held.high < CEILING + held.scale / 2)
-
-    def _weights(self, node: Any, values: Any) -> np.ndarray[Any, Any]:
-        weights = self._graph.constants[node_of(node.input[1])].astype("float64")
-        rows = self._lifted(weight_rows(weights, node), node)
-        if self._mending.rounding and rows.shape[2] <= WIDEST:
-            rows = rounded_together(rows, moments(values, node, weights.shape))
-        else:
-            rows = rounded(rows)
-        found = from_rows(rows, weights, node)
-        self._constants[node.name] = found
-        return found
 
     def _lifted(self, rows: np.ndarray[Any, Any], node: Any) -> np.ndarray[Any, Any]:
         limits = self._mending.ranges.get(node.input[0])
