@@ -137,9 +137,13 @@ def inspect(transport: Transport, *, memory: Literal["", "use", "renew"] = "") -
         DeviceError: it does not answer.
     """
     device = transport.device
-    argv = ["sh", "-c", SCRIPT, "sh", transport.known_root(), memory]
-    answer = transport.run(argv, timeout_s=_TIMEOUT_S).stdout
+    answer = transport.run(facts_argv(transport, memory), timeout_s=_TIMEOUT_S).stdout
     return read_facts(answer, scheme=device.scheme, address=device.address)
+
+
+def facts_argv(transport: Transport, memory: Literal["", "use", "renew"]) -> list[str]:
+    """Return the command that `inspect` runs, for who sends it along with others."""
+    return ["sh", "-c", SCRIPT, "sh", transport.known_root(), memory]
 
 
 def read_facts(answer: bytes, *, scheme: str, address: str) -> Facts:

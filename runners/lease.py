@@ -22,19 +22,21 @@ from edgekit.errors import DeviceBusyError, DeviceError, ProtocolError
 from edgekit.runners.follow import END_OF_IT
 
 if TYPE_CHECKING:
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.transport import CommandResult, Transport
 
 LEASE_S = 90.0
 """How long a host may be silent while it benches: longer than its link needs to be opened again."""
 _RENEW_S = 20.0
 _FIELDS = 4
 _BEGAN = 19
-# $1 EdgeKit's folder, $2 our token, $3 seconds, $4 who we are, $5 a holder that is known to be dead.
+# $1 EdgeKit's folder (the one in $HOME where it is empty), $2 our token, $3 seconds, $4 who we are, $5 a holder
+# that is known to be dead.
 # The holder's file: until, since, token, the device's start, who.
 _TAKE = (
     END_OF_IT
     + r"""
 umask 077
+[ -n "$1" ] || { shift; set -- "${HOME%/}/.edgekit" "$@"; }
 mkdir -p -- "$1" || exit 1
 { read -r now _ </proc/uptime && now=${now%%.*}; } 2>/dev/null || now=$(date +%s)
 read -r start </proc/sys/kernel/random/boot_id || start=-
@@ -94,9 +96,29 @@ class Lease:
             DeviceBusyError: somebody else holds it; it says who and since when.
             ProtocolError: the device's answer can't be read.
         """
-        holder, since, left = self._ask(seconds)
+        self.accept(self._transport.check(self.argv(seconds)), seconds)
+
+    def argv(self, seconds: float, *, dead: str = "") -> list[str]:
+        """Return the command that reaches for the lease, for who sends it along with others.
+
+        Args:
+            seconds: as in `take`.
+            dead: a holder that is known to be dead.
+        """
+        words = [self._transport.known_root(), self._token, str(int(seconds) + 1), _who(), dead]
+        return ["sh", "-c", _TAKE, "sh", *words]
+
+    def accept(self, result: CommandResult, seconds: float) -> None:
+        """Hear what that command told; take over at once what a process of this host held that is dead.
+
+        Raises:
+            DeviceBusyError: as `take`.
+            ProtocolError: as `take`.
+        """
+        holder, since, left = self._heard(result)
         if _is_dead(holder):
-            holder, since, left = self._ask(seconds, dead=holder)
+            again = self._transport.check(self.argv(seconds, dead=holder))
+            holder, since, left = self._heard(again)
         if holder:
             raise DeviceBusyError(
                 self._transport.device.address,
@@ -105,17 +127,15 @@ class Lease:
             )
         self.held, self._taken = True, time.monotonic()
 
-    def _ask(self, seconds: float, *, dead: str = "") -> tuple[str, str, str]:
-        """Reach for the lease; return who holds it, since when and for how long, or "" where that is us."""
-        transport = self._transport
-        argv = ["sh", "-c", _TAKE, "sh", transport.root(), self._token, str(int(seconds) + 1), _who(), dead]
-        words = transport.check(argv).text.strip().split(" ", _FIELDS - 1)
+    def _heard(self, result: CommandResult) -> tuple[str, str, str]:
+        """Return who holds the lease, since when and for how long, or "" where that is us."""
+        words = result.text.strip().split(" ", _FIELDS - 1)
         if words == ["taken"]:
             return "", "", ""
         numbers = all(re.fullmatch(r"-?[0-9]{1,15}", word) for word in words[1:3])
         if len(words) != _FIELDS or words[0] != "busy" or not numbers:
             raise ProtocolError(
-                f"{transport.device.address}: the answer about its lease can't be read: {words}"
+                f"{self._transport.device.address}: the answer about its lease can't be read: {words}"
             )
         return "".join(c for c in words[3][:200] if c.isprintable()) or "somebody", words[1], words[2]
 

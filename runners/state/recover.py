@@ -6,15 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgekit.errors import DeviceBusyError, StableDeviceError
+from edgekit.errors import DeviceBusyError, ProtocolError, StableDeviceError
 from edgekit.runners.state.scripts import LOOK, RESTORE
-from edgekit.runners.state.told import ask, folder, need_restored, of_words
+from edgekit.runners.state.told import STATE_TIMEOUT_S, ask, folder, heard, need_restored, of_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgekit.runners.state.told import Told
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.transport import CommandResult, Transport
 
 _POLL_S = 1.0
 _MARGIN_S = 15.0
@@ -50,9 +50,27 @@ class Left:
         return not self.same_boot or self.age_s is None or self.age_s > self.silence_s
 
 
+def look_argv(transport: Transport) -> list[str]:
+    """Return the command that looks what a host before has left, for who sends it along with others."""
+    return ["sh", "-c", LOOK, "sh", folder(transport) if transport.known_root() else ""]
+
+
 def look(transport: Transport) -> Left:
     """Return what a host before has left on a device."""
-    line = ask(transport, LOOK)[0]
+    return left_of(transport, transport.check(look_argv(transport), timeout_s=STATE_TIMEOUT_S))
+
+
+def left_of(transport: Transport, result: CommandResult) -> Left:
+    """Return what that command told.
+
+    Raises:
+        ProtocolError: it told something else.
+    """
+    told = heard(transport, result)
+    if not told:
+        what = f"{transport.device.address}: it told nothing of its state"
+        raise ProtocolError(what, hint="look whether its login prints something")
+    line = told[0]
     if line.word != "journal":
         return Left(state=line.word)
     silence, _, rest = line.now.partition("|")
@@ -75,6 +93,7 @@ def recover(
     force: bool = False,
     wait: bool = True,
     on_wait: Callable[[str], None] | None = None,
+    left: Left | None = None,
 ) -> tuple[Told, ...]:
     """Restore what a host before left changed on a device, if there is anything.
 
@@ -86,6 +105,7 @@ def recover(
         force: restore at once, whoever may still be there.
         wait: for a host that may still be there; else nothing is done then.
         on_wait: told, once, what is waited for.
+        left: what was found there, where somebody has looked already.
 
     Returns:
         One line for each value: "restored", or "left" when a reboot or somebody else has set it since;
@@ -95,7 +115,7 @@ def recover(
         DeviceBusyError: its host is there and goes on.
         StableDeviceError: something could not be restored; it names the value and the command that sets it.
     """
-    left = look(transport)
+    left = left or look(transport)
     if left.state == "none":
         return ()
     if not (force or (left.silent and not left.watched)):

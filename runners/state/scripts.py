@@ -213,11 +213,11 @@ if restore; then stop; leave; fi
 """
 )
 
-# $1 the folder. One line: what a host before left there.
+# $1 the folder (EdgeKit's in $HOME where it is empty). One line: what a host before left there.
 LOOK = (
     LIBRARY
     + r"""
-d=$1
+d=${1:-${HOME%/}/.edgekit/state}
 [ -d "$d" ] || { echo 'none||||'; exit 0; }
 owner || { if [ -e "$d/journal" ]; then echo 'journal|unread|dead||'; else echo 'empty||||'; fi; exit 0; }
 same=other; same_boot && same=same

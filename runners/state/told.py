@@ -12,7 +12,7 @@ from edgekit.runners.state.change import by_hand
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.transport import CommandResult, Transport
 
 STATE_TIMEOUT_S = 90.0
 _PARTS = 5
@@ -65,7 +65,15 @@ def ask(transport: Transport, script: str, *arguments: str) -> list[Told]:
         DeviceError: the device's trouble.
     """
     argv = ["sh", "-c", script, "sh", folder(transport), *arguments]
-    result = transport.check(argv, timeout_s=STATE_TIMEOUT_S)
+    return heard(transport, transport.check(argv, timeout_s=STATE_TIMEOUT_S))
+
+
+def heard(transport: Transport, result: CommandResult) -> list[Told]:
+    """Return what one of the scripts told.
+
+    Raises:
+        ProtocolError: it told something else.
+    """
     return [_read(line, transport) for line in result.text.splitlines()]
 
 
