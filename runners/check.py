@@ -52,7 +52,8 @@ def describe_device(device: Device) -> dict[str, Any]:
     if target is None:
         found = match_target(facts.match())
         target = found.name if found else ""
-    runtimes = {name: _can_run(name, facts) for name in RUNTIMES if name != "null"}
+    own = [name for name in RUNTIMES if name != "null" and RUNTIMES.get(name).tool is None]
+    runtimes = {name: _can_run(name, facts) for name in own}
     return {"target": target, "folder": root, "facts": facts.to_json(), "runtimes": runtimes}
 
 
@@ -68,6 +69,8 @@ def examine_host() -> list[dict[str, Any]]:
 
 
 def _can_run(name: str, facts: Facts) -> str:
+    if name == "coreml" and facts.system == "darwin":
+        return "coremltools of its own, where a Python there has it"
     try:
         build = choose(RUNTIMES.get(name), facts)
     except EdgeKitError as error:

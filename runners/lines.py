@@ -249,7 +249,7 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
     "hello": (
         {
             "protocol": _protocol, "run": _text, "pid": _positive, "program": _text, "runtime": _text,
-            "version": _text, "threads": _positive,
+            "version": _text, "threads": _count,
         },
         {},
     ),
@@ -266,7 +266,7 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
             "phase": _one_of("baseline", "loaded", "first", "peak"), "pss_bytes": _count,
             "private_dirty_bytes": _count, "swap_bytes": _count,
         },
-        {"file_bytes": _count},
+        {"file_bytes": _count, "measure": _one_of("pss", "footprint")},
     ),
     "load": (_NS, {}),
     "first": (_NS, {}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.errors import DeviceBusyError, DeviceError, DeviceUnfitError, StableDeviceError, UsageError
@@ -18,8 +18,11 @@ from edgekit.runners.facts import Facts, inspect
 from edgekit.runners.follow import Pass, last_of
 from edgekit.runners.lease import LEASE_S, Lease
 from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
+from edgekit.runners.mac import prepare_coreml, put_package
 from edgekit.runners.provision import Prepared, prepare
+from edgekit.runners.runtime import RuntimeWish
 from edgekit.runners.state import recover
+from edgekit.runners.tool import prepare_tool, tool_pass
 from edgekit.targets import load_target, match_target
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "Runner", "parse_line"]
 
 _PREPARE_LEASE_S = 1800.0
+_NO_WISH = RuntimeWish()
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
 # One line of standard input for each of the files that are named.
 _WRITE = r"""
@@ -106,13 +110,21 @@ class Runner:
         runtime: what shall run there.
         program: "native", "python", or "auto": the native one where it can run.
         cache: where wheels are kept on the host; None for the user's own.
+        wish: what is asked of the runtime itself.
     """
 
     def __init__(
-        self, transport: Transport, runtime: Runtime, *, program: str = "auto", cache: Path | None = None
+        self,
+        transport: Transport,
+        runtime: Runtime,
+        *,
+        program: str = "auto",
+        cache: Path | None = None,
+        wish: RuntimeWish = _NO_WISH,
     ) -> None:
         self.transport = transport
-        self.runtime = runtime
+        self.runtime = replace(runtime, env=(*runtime.env, *wish.env()))
+        self.wish = wish
         self.depot = Depot(transport)
         self._program = program
         self._cache = cache
@@ -164,10 +176,17 @@ class Runner:
                 recover(self.transport, wait=False)
                 raise
             recover(self.transport)
-            self._prepared = prepare(
-                self.transport, facts, self.runtime, self.depot, program=self._program, cache=self._cache
-            )
+            self._prepared = self._bring(facts)
         return self._prepared
+
+    def _bring(self, facts: Facts) -> Prepared:
+        if self.runtime.tool is not None:
+            return prepare_tool(self.transport, facts, self.runtime, self.depot, self.wish.binary)
+        if self.runtime.name == "coreml":
+            return prepare_coreml(self.transport, facts, self.runtime, self.depot, self.wish.binary)
+        return prepare(
+            self.transport, facts, self.runtime, self.depot, program=self._program, cache=self._cache
+        )
 
     def keep(self) -> None:
         """Hold the device for longer where that is due; call it often while waiting between runs.
@@ -205,12 +224,11 @@ class Runner:
         """
         prepared = self.prepare()
         self._lease.take(LEASE_S)
-        files = [(artifact, sha256), *([(golden, None)] if golden is not None else [])]
-        remotes = self.depot.put_all(files)
+        remotes = self._push(prepared, artifact, sha256, golden)
         folder = f"{self.transport.root()}/runs/{job.run_id}"
         self._write_jobs(job, prepared, remotes, folder)
-        for name in job.passes:
-            with closing(self._follow(job, prepared, folder, name)) as stream:
+        for name in job.passes if self.runtime.tool is None else ("latency",):
+            with closing(self._follow(job, prepared, folder, name, remotes[0])) as stream:
                 try:
                     for event in stream:
                         if on_event is not None:
@@ -222,6 +240,15 @@ class Runner:
                     yield from last_of(stream)
                     raise
         self.transport.run(["rm", "-rf", "--", folder])
+
+    def _push(self, prepared: Prepared, artifact: Path, sha256: str, golden: Path | None) -> tuple[str, ...]:
+        """Bring the artifact and the golden inputs; return where they lie."""
+        beside = [(golden, None)] if golden is not None else []
+        if not artifact.is_dir():
+            return self.depot.put_all([(artifact, sha256), *beside])
+        python = prepared.command[0]
+        package = put_package(self.transport, self.depot, artifact, sha256, python=python)
+        return package, *(self.depot.put_all(beside) if beside else ())
 
     def _write_jobs(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> None:
         """Write every pass's job into the run's folder on the device."""
@@ -247,7 +274,9 @@ class Runner:
             what = f"{self.transport.device.address}: there has been a run {job.run_id} already"
             raise UsageError(what, hint=f"give the run another id, or remove {folder} there")
 
-    def _follow(self, job: Job, prepared: Prepared, folder: str, name: str) -> Generator[dict[str, Any]]:
+    def _follow(
+        self, job: Job, prepared: Prepared, folder: str, name: str, artifact: str
+    ) -> Generator[dict[str, Any]]:
         path = f"{folder}/{name}"
         one = Pass(
             transport=self.transport,
@@ -258,6 +287,10 @@ class Runner:
             deadline_s=job.deadline_s,
             on_poll=self._lease.keep,
         )
+        if self.runtime.tool is not None:
+            return tool_pass(one, self.runtime, job, prepared.version).play(
+                prepared.command, artifact, job.cpus
+            )
         argv = [*prepared.command, f"{path}.json", name]
         return one.follow(argv, dict(self.runtime.env))
 

@@ -61,12 +61,9 @@ def _outputs(run: Run) -> Iterator[Doubt]:
     if run.runtime.name == _NULL:
         return
     if parity is None:
-        yield Doubt(
-            code="unproven",
-            value=0,
-            limit=1,
-            hint="No golden input ran, so nothing proves the outputs: bench the artifact from its bundle.",
-        )
+        way = "bench with EdgeKit's own runtime too" if run.told else "bench the artifact from its bundle"
+        hint = f"No golden input ran, so nothing proves the outputs: {way}."
+        yield Doubt(code="unproven", value=0, limit=1, hint=hint)
     elif parity.max_abs_error is None:
         hint = f"The outputs can't be compared ({parity.tolerance}): don't use this artifact there."
         yield Doubt(code="outputs-unusable", value=1, limit=0, hint=hint, verdict="invalid")
@@ -114,6 +111,8 @@ def _not_hardware(run: Run) -> Iterator[Doubt]:
 
 
 def _memory(run: Run) -> Iterator[Doubt]:
+    if run.told:
+        return
     phases = {reading.phase for reading in run.memory} & {"baseline", "peak"}
     if "memory" in run.plan.get("passes", ("memory",)) and not {"baseline", "peak"} <= phases:
         hint = "Memory could not be read there (smaps_rollup), so its figures are missing."

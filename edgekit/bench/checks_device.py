@@ -118,7 +118,7 @@ def free_memory(run: Run) -> Iterator[Doubt]:
 def placement(run: Run) -> Iterator[Doubt]:
     """It ran with other threads, or on other cores, than it was asked to."""
     asked = run.plan.get("threads")
-    if asked is None:
+    if asked is None or run.runtime.name == "coreml":
         return
     hint = "The runtime honoured another number of threads than asked for."
     if run.runtime.threads != asked:

@@ -30,6 +30,10 @@ OVERHEAD_LIMIT = 0.01
 
 def few_samples(run: Run) -> Iterator[Doubt]:
     """P95 is withheld: there are too few samples, or too few that are independent."""
+    if run.told and not run.samples_ns:
+        hint = f"{run.runtime.name} tells no single times: bench with EdgeKit's own runtime for percentiles."
+        yield Doubt(code="no-samples-told", value=0, limit=1, hint=hint)
+        return
     timed, least = timed_of(run), least_samples(0.95)
     samples = timed.samples
     worth = int(len(samples) / stats.tail_time(stats.array_of(samples), 0.95, timed.levels))

@@ -52,6 +52,7 @@ def run_json(run: Run, summary: Summary) -> dict[str, Any]:
         "power": dict(summary.power),
         "parity": None if run.parity is None else asdict(run.parity),
         "delegation": _delegation(run),
+        "told": dict(run.told),
     }
     return _finite(document)  # type: ignore[no-any-return]
 

@@ -204,7 +204,8 @@ class _Bench:
     def _group(self, transport: Transport, items: Sequence[Item], left: list[Item]) -> None:
         """Run the items of one runtime; each is taken off `left` when it is settled."""
         self._step(transport.device, "prepare")
-        with Runner(transport, RUNTIMES.get(items[0].runtime), program=self.plan.program) as runner:
+        runtime, plan = RUNTIMES.get(items[0].runtime), self.plan
+        with Runner(transport, runtime, program=plan.program, wish=plan.wish) as runner:
             changes = self.plan.state.changes(transport, cpus_used(runner, items))
             try:
                 runner.prepare()

@@ -122,6 +122,9 @@ def metering(runner: Runner, wish: PowerWish) -> Iterator[Metering]:
     if wish.mode == "never":
         yield Metering(watch=None, reason=f"{NOT_HERE}: it was left out")
         return
+    if runner.runtime.tool is not None:
+        yield Metering(watch=None, reason=f"{NOT_HERE}: {runner.runtime.name} runs without EdgeKit's loop")
+        return
     if wish.meter:
         with contextlib.closing(open_meter(wish.meter)) as meter:
             yield Metering(watch=meter.watch(), meter=meter)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.artifact import Artifact, digest
+from edgekit.bench.fitting import check_wish, unfit
 from edgekit.bench.golden import wants_channels_first
 from edgekit.bench.metering import PowerWish
 from edgekit.bench.run import ArtifactRef
@@ -22,7 +23,7 @@ from edgekit.bundle import MANIFEST, Bundle
 from edgekit.errors import UnknownNameError, UsageError
 from edgekit.recipe import parse_recipes
 from edgekit.runners.cores import check_cores
-from edgekit.runners.runtime import RUNTIMES, Runtime, runtime_for
+from edgekit.runners.runtime import RUNTIMES, Runtime, RuntimeWish, runtime_for
 from edgekit.targets import Device, load_target
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ STATE = DeviceState()
 OPTIONAL_PASSES = ("profile",)
 PROGRAMS = ("auto", "native", "python")
 POWER = PowerWish()
+WISH = RuntimeWish()
+"""Nothing is asked of the runtimes themselves by default."""
 
 NULL = "null"
 """The runtime that computes nothing: it takes every format, and proves no output."""
@@ -94,7 +97,12 @@ class Item:
     @property
     def provable(self) -> bool:
         """Whether golden inputs can prove its outputs."""
-        return self.work.artifact is not None and self.runtime != NULL
+        return self.work.artifact is not None and self.runtime != NULL and not self.by_tool
+
+    @property
+    def by_tool(self) -> bool:
+        """Whether a tool of the user's own runs it, which takes no golden inputs."""
+        return RUNTIMES.get(self.runtime).tool is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +134,7 @@ class BenchPlan:
         program: on the device: "native", "python", or "auto": the native one where it can do what is asked.
         allow_fallback: whether operators may run elsewhere than asked without making the run invalid.
         state: what is asked of the devices' state while the runs last.
+        wish: what is asked of the runtimes themselves.
     """
 
     items: tuple[Item, ...]
@@ -141,6 +150,7 @@ class BenchPlan:
     program: str = "auto"
     allow_fallback: bool = False
     state: DeviceState = STATE
+    wish: RuntimeWish = WISH
 
     def __post_init__(self) -> None:
         self._check_numbers()
@@ -155,6 +165,7 @@ class BenchPlan:
             raise UsageError("there is no latency pass", hint="memory is measured beside it, not alone")
         if not self.items:
             raise UsageError("there is nothing to bench", hint=_why_empty(self.skipped))
+        check_wish(self)
 
     def _check_numbers(self) -> None:
         for name, least in (("runs", 1), ("warmup", 0)):
@@ -177,7 +188,9 @@ class BenchPlan:
         """Return what was asked for, as a run records it."""
         names = ("runs", "warmup", "max_s", "period_s", "precision", "sustained", "allow_fallback")
         asked = {name: getattr(self, name) for name in names}
-        return {**asked, **asdict(item.placement), "passes": list(self.passes), **self.state.asked()}
+        passes = ["latency"] if item.by_tool else list(self.passes)
+        asked.update(asdict(item.placement), passes=passes)
+        return {**asked, **self.state.asked(), **self.wish.asked()}
 
 
 def make_plan(
@@ -199,6 +212,7 @@ def make_plan(
     sustained: bool = False,
     program: str = "auto",
     state: DeviceState = STATE,
+    wish: RuntimeWish = WISH,
 ) -> BenchPlan:
     """Make a plan; every file is read and held against its sha256, and no device is touched.
 
@@ -220,6 +234,7 @@ def make_plan(
         sustained: as in BenchPlan; it needs max_s.
         program: as in BenchPlan.
         state: as in BenchPlan.
+        wish: as in BenchPlan.
 
     Raises:
         UsageError: a path that is none of these or is damaged, a recipe or device that is not known or
@@ -253,6 +268,7 @@ def make_plan(
         sustained=sustained,
         program="python" if program == "auto" and "profile" in passes else program,
         state=state,
+        wish=wish,
     )
 
 
@@ -327,7 +343,7 @@ def _place(
     runtime: str,
 ) -> None:
     chosen = _runtime(device, work.ref.format, runtime)
-    reason = _unfit(chosen, work)
+    reason = unfit(chosen, work, device, named=explicit or bool(runtime))
     if not reason:
         if work.bundle is not None and work.artifact is not None:
             wants_channels_first(work.bundle, work.artifact)
@@ -342,17 +358,6 @@ def _runtime(device: Device, format_: str, runtime: str) -> Runtime:
     if runtime:
         return RUNTIMES.get(runtime)
     return RUNTIMES.get(NULL) if device.scheme == "fake" else runtime_for(format_)
-
-
-def _unfit(runtime: Runtime, work: Work) -> str:
-    format_ = work.ref.format
-    if runtime.refuses:
-        return runtime.refuses
-    if work.path.is_dir():
-        return "it is a package (a folder), and only files are brought to a device"
-    if runtime.name != NULL and format_ not in runtime.formats:
-        return f"the runtime {runtime.name} takes {', '.join(runtime.formats)}, not {format_}"
-    return ""
 
 
 def _refuse_doubles(what: str, names: Iterable[str]) -> None:

@@ -98,6 +98,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
         overhead_ns=_many(timed, "overhead"),
         placed=_placed(timed),
         ops=profile.kept(events, header.item.work),
+        told=next((event["figures"] for event in timed if event["e"] == "told"), {}),
     )
 
 
@@ -145,6 +146,7 @@ def _memory(event: Event) -> MemoryReading:
         private_dirty_bytes=int(event["private_dirty_bytes"]),
         swap_bytes=int(event["swap_bytes"]),
         file_bytes=int(event.get("file_bytes", 0)),
+        measure=str(event.get("measure", "pss")),
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RUN_SCHEMA = 2
 READABLE = (1, RUN_SCHEMA)
 """Schemas of records that can still be read; what an older one did not tell is empty."""
-_SINCE_2 = ("overhead_ns", "placed", "ops")
+_SINCE_2 = ("overhead_ns", "placed", "ops", "told")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,8 @@ class MemoryReading:
         private_dirty_bytes: pages that only this process holds and has written.
         swap_bytes: its share of swap.
         file_bytes: the part of pss_bytes that files back.
+        measure: "pss", or "footprint" of a Mac: pss_bytes is the physical footprint (dirty and compressed
+            pages) then, which shares nothing and counts no file.
     """
 
     phase: str
@@ -68,6 +70,7 @@ class MemoryReading:
     private_dirty_bytes: int
     swap_bytes: int
     file_bytes: int = 0
+    measure: str = "pss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,7 @@ class Run:
         overhead_ns: the timed loop around a call that does nothing.
         placed: threads_before (the load), threads_after (the warm-up), cpus_allowed; empty if not told.
         ops: per-operator times of the profile pass, as the device told them.
+        told: what a tool of the user's own said beside its times, under its own names; empty of others.
         schema: of this record.
     """
 
@@ -152,6 +156,7 @@ class Run:
     overhead_ns: tuple[int, ...] = ()
     placed: Mapping[str, Any] = field(default_factory=dict)
     ops: tuple[Mapping[str, Any], ...] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
     schema: int = RUN_SCHEMA
 
     def to_json(self) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def summarize(run: Run) -> Summary:
 
 
 def _latency(run: Run) -> Latency:
+    if run.told and not run.samples_ns:
+        return _told(run)
     timed = timed_of(run)
     ms = [ns_to_ms(sample) for sample in timed.samples]
     levels = timed.levels / 1e6
@@ -62,6 +64,22 @@ def _latency(run: Run) -> Latency:
         warmup_count=timed.warmup,
         steady=timed.steady.reached,
         overhead_ms=ns_to_ms(statistics.median(run.overhead_ns)) if run.overhead_ns else None,
+    )
+
+
+def _told(run: Run) -> Latency:
+    """Return what a tool that tells no single times says; no percentile can be made of that."""
+    least, most = run.told.get("min_us"), run.told.get("max_us")
+    return Latency(
+        count=int(run.told.get("count", 0)),
+        load_ms=None if run.load_ns is None else ns_to_ms(run.load_ns),
+        first_ms=None if run.first_ns is None else ns_to_ms(run.first_ns),
+        p50_ms=None,
+        p95_ms=None,
+        min_ms=None if least is None else least / 1e3,
+        max_ms=None if most is None else most / 1e3,
+        withheld=f"{run.runtime.name} tells no single times",
+        warmup_count=int(run.told.get("warmup_count", 0)),
     )
 
 
@@ -87,4 +105,5 @@ def _memory(readings: tuple[MemoryReading, ...]) -> Memory | None:
         peak_pss_bytes=high,
         peak_over_baseline_bytes=high - low,
         private_dirty_bytes=peak.private_dirty_bytes,
+        measure=peak.measure,
     )

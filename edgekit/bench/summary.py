@@ -131,12 +131,14 @@ class Memory:
         peak_pss_bytes: the largest PSS + swap seen.
         peak_over_baseline_bytes: the difference of the two: what the artifact cost.
         private_dirty_bytes: at the peak.
+        measure: "pss", or "footprint": these are a Mac's physical footprint then, and compare with no PSS.
     """
 
     baseline_bytes: int
     peak_pss_bytes: int
     peak_over_baseline_bytes: int
     private_dirty_bytes: int
+    measure: str = "pss"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

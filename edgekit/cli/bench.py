@@ -37,12 +37,7 @@ def add_commands(commands: Any) -> None:
         help="local://, ssh://[user@]host[:port] or adb://serial; repeat for several",
     )  # fmt: skip
     parser.add_argument("-r", "--recipe", action="append", default=[], help="only these recipes of a bundle")
-    parser.add_argument(
-        "--runtime",
-        default="",
-        metavar="NAME",
-        help="litert, onnxruntime or null (no network: the loop alone)",
-    )
+    _add_runtime(parser)
     parser.add_argument(
         "--program", default="auto", metavar="NAME",
         help="on the device: native, python, or auto (default): the native one where it can run",
@@ -70,6 +65,25 @@ def add_commands(commands: Any) -> None:
     _add_power(parser)
     _add_state(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
+
+
+def _add_runtime(parser: Any) -> None:
+    parser.add_argument(
+        "--runtime", default="", metavar="NAME",
+        help="litert, onnxruntime, coreml, null (no network: the loop alone), or a tool of your own: "
+        "benchmark_model, onnxruntime_perf_test",
+    )  # fmt: skip
+    parser.add_argument(
+        "--runtime-binary", default="", metavar="FILE",
+        help="the tool, or for coreml the Mac's Python: a file here (it is brought) or device:PATH there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--compute-units", default="", metavar="UNITS",
+        help="of Core ML: ALL (default), CPU_ONLY, CPU_AND_GPU, CPU_AND_NE",
+    )  # fmt: skip
+    parser.add_argument(
+        "--remote-device", default="", metavar="NAME", help="run on this iPhone, connected to the Mac"
+    )
 
 
 def _add_profile(parser: Any) -> None:
@@ -145,6 +159,7 @@ def bench(args: Namespace) -> int:
     from edgekit.bench.execute import execute
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import PASSES, make_plan
+    from edgekit.runners.runtime import RuntimeWish
     from edgekit.store import Store
 
     plan = make_plan(
@@ -164,6 +179,11 @@ def bench(args: Namespace) -> int:
         sustained=args.sustained is not None,
         program=args.program,
         state=_state(args),
+        wish=RuntimeWish(
+            binary=args.runtime_binary,
+            compute_units=args.compute_units.upper(),
+            remote_device=args.remote_device,
+        ),
         passes=(*PASSES, "profile") if args.profile else PASSES,
     )
     plan = replace(plan, allow_fallback=args.allow_fallback)

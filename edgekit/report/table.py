@@ -40,7 +40,8 @@ _NARROWEST = 14
 _LONGEST_WORD = 40
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(?: (?:ms|s|%|B|[KMGT]iB|[kMG]|dB|mJ|m?W|C|[MG]Hz))?")
 _MEANING = (
-    "P50 to P99: steady state, [95 % interval]. memory: peak PSS and swap over the baseline before load. "
+    "P50 to P99: steady state, [95 % interval]. memory: peak PSS and swap over the baseline before load "
+    "(on a Mac: physical footprint). "
     "parity: largest error of the golden outputs on the device."
 )
 

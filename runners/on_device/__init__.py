@@ -4,7 +4,7 @@ The protocol, version 2. A program is started as `PROGRAM JOB.json PASS`, append
 the spool named in the job, flushes each, and ends. The job is one JSON object of these keys, all of them:
 
     protocol 2             run      the run's id (the nonce that finds the process again)
-    runtime  litert | onnxruntime | null
+    runtime  litert | onnxruntime | coreml | null
     site     folders with the runtime's libraries, first come first
     artifact absolute path golden   absolute path of a float32 .npy, N x the artifact's input shape
     threads  count                  without its batch (or with a batch of 1), or null
@@ -23,7 +23,7 @@ pass ends early when a file named like the spool, but with the ending .enough, a
 (what it tells), "pass", and "t" (CLOCK_MONOTONIC_RAW, nanoseconds):
 
     hello       protocol, run, pid, program ("python" | "native"), runtime, version, threads (as the runtime
-                was told)
+                was told; 0 where that is its own affair)
     conditions  when ("before" | "during" | "after"), load1, mem_available_bytes, cpus_allowed ("0-3"),
                 clusters [{cpus, governor, cur_khz, max_khz}], temperatures {zone: degrees C},
                 trips {zone: {kind in the kernel's words: lowest degrees C}} (before only),
@@ -31,11 +31,12 @@ pass ends early when a file named like the spool, but with the ending .enough, a
                 the same in all lines of a run); what can't be read is left out
     memory      phase ("baseline" before load | "loaded" | "first" | "peak"), pss_bytes, private_dirty_bytes,
                 swap_bytes, file_bytes (left out where the kernel does not tell); "peak" is the largest of
-                all samples of the pass, which a second thread takes while the first one loads and invokes
+                all samples of the pass, which a second thread takes while the first one loads and invokes;
+                measure ("footprint" on a Mac, where pss_bytes is the process's physical footprint)
     load        ns         from opening the artifact to being ready for the first invocation
     first       ns         the first invocation
     warmup      ns [...]   the invocations before the timed ones
-    placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3")
+    placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3"); not on a Mac
     samples     ns [...]   timed invocations, in order, in chunks
     overhead    ns [...]   the same loop around a call that does nothing
     nodes       nodes [{index, kind, inputs, outputs}]: LiteRT's nodes and tensors by number, those that its
@@ -66,7 +67,9 @@ native one, which is stopped (SIGSTOP) while a segment shall run without it.
 
 Inputs are the golden inputs, quantized here where the artifact's own input is; without a golden file
 zeros. The timed span is the runtime's invocation alone: Interpreter.invoke() of LiteRT,
-run_with_iobinding() of ONNX Runtime; in the native program TfLiteInterpreterInvoke and OrtApi.Run. The
+run_with_iobinding() of ONNX Runtime; in the native program TfLiteInterpreterInvoke and OrtApi.Run; Core ML's
+own time of its prediction, as coremltools tells it (what is asked of Core ML beside the job stands in the
+environment: EDGEKIT_COMPUTE_UNITS, EDGEKIT_REMOTE_DEVICE). The
 null runtime invokes nothing and has no outputs: its samples are what the loop costs. A line is complete
 when it ends with a newline; the host's side of all this is edgekit.runners.lines.
 """

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from edgekit.errors import UnknownNameError
 from edgekit.plugins import Registry
-from edgekit.runners.runtime.base import Build, Library, Runtime
+from edgekit.runners.runtime.base import Build, Library, Runtime, RuntimeWish
 
-__all__ = ["RUNTIMES", "Build", "Library", "Runtime", "runtime_for"]
+__all__ = ["RUNTIMES", "Build", "Library", "Runtime", "RuntimeWish", "runtime_for"]
 
 RUNTIMES: Registry[Runtime] = Registry("runtime", refuse=UnknownNameError, group="edgekit.runtimes")
 RUNTIMES.add("litert", "edgekit.runners.runtime.litert:LITERT")
 RUNTIMES.add("onnxruntime", "edgekit.runners.runtime.onnxruntime:ONNXRUNTIME")
 RUNTIMES.add("coreml", "edgekit.runners.runtime.coreml:COREML")
+RUNTIMES.add("benchmark_model", "edgekit.runners.runtime.benchmark_model:BENCHMARK_MODEL")
+RUNTIMES.add("onnxruntime_perf_test", "edgekit.runners.runtime.onnxruntime_perf_test:ONNXRUNTIME_PERF_TEST")
 RUNTIMES.add("null", "edgekit.runners.runtime.null:NULL")
 
 _BY_FORMAT = {"tflite": "litert", "onnx": "onnxruntime", "coreml": "coreml"}

@@ -1,4 +1,9 @@
-"""Core ML: made and checked here, run by Apple's own devices."""
+"""Core ML: made and checked here, run by a Mac's own coremltools, or from there by an iPhone.
+
+Nothing is brought along but the program: coremltools is the Mac's own, in its first Python 3 or in the one
+that `--runtime-binary device:PATH` names. Untried on hardware: tests hold the calls that are made against
+coremltools' own signatures, and run them against a stand-in.
+"""
 
 from __future__ import annotations
 
@@ -7,5 +12,6 @@ from edgekit.runners.runtime.base import Runtime
 COREML = Runtime(
     name="coreml",
     formats=("coreml",),
-    refuses="Core ML runs on Apple devices only, and there is no transport to one yet",
+    refuses="Core ML runs on Apple devices only: on Macs, and from there on iPhones",
+    takes=("binary", "compute_units", "remote_device"),
 )

@@ -8,6 +8,7 @@ import os
 import time
 from typing import Any
 
+from . import mac
 from .files import field_of, known, number_of, text_of
 from .spool import NOW
 
@@ -82,6 +83,8 @@ def conditions(when: str, seen: dict[str, int]) -> dict[str, object]:
         "temperatures": temperatures(),
         "trips": trips() if when == "before" else None,
     }
+    if mac.HERE:
+        return dict(known(dict(told, load1=mac.load1())), **mac.throttling())
     return dict(known(told), **throttling(seen))
 
 

@@ -33,6 +33,7 @@ def run_pass(job: dict[str, Any], name: str, spool: Spool) -> int:
         with blame("runtime"):
             runtime = open_runtime(job["runtime"], job["site"])
             told = {"runtime": job["runtime"], "version": runtime.version, "threads": job["threads"]}
+            told["threads"] = getattr(runtime, "threads", job["threads"])
             spool.tell("hello", protocol=PROTOCOL, run=job["run"], pid=os.getpid(), program="python", **told)
             count = PASSES[name](job, runtime, spool)
     except Trouble as trouble:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from typing import Any
 
+from . import mac
 from .files import known
 from .spool import Trouble
 
 WATCH_S = 0.005
 
 
-def memory_now() -> dict[str, int]:
+def memory_now() -> dict[str, Any]:
     """Return this process's share of memory in bytes: smaps_rollup, or the sum over smaps."""
+    if mac.HERE:
+        return mac.memory()
     for path in ("/proc/self/smaps_rollup", "/proc/self/smaps"):
         sums: dict[str, int] = {}
         with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
@@ -35,7 +39,7 @@ class Watch(threading.Thread):
         threading.Thread.__init__(self, daemon=True)
         self.done, self.lock, self.peak = threading.Event(), threading.Lock(), memory_now()
 
-    def take(self) -> dict[str, int]:
+    def take(self) -> dict[str, Any]:
         """Sample once."""
         now = memory_now()
         with self.lock:

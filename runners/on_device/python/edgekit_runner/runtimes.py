@@ -135,7 +135,12 @@ class Onnxruntime:
         return [real(tensor, 0.0, 0) for tensor in self.binding.copy_outputs_to_cpu()]
 
 
-RUNTIMES = {"litert": Litert, "onnxruntime": Onnxruntime, "null": Null}
+def open_coreml() -> Any:
+    """Return Core ML, which needs more than the others do."""
+    return importlib.import_module(__package__ + ".coreml").Coreml()
+
+
+RUNTIMES = {"litert": Litert, "onnxruntime": Onnxruntime, "null": Null, "coreml": open_coreml}
 
 
 def open_runtime(name: str, site: list[str]) -> Any:
