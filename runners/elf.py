@@ -38,12 +38,14 @@ class Needs:
         libraries: names of the shared libraries they link to, sorted.
         glibc: the lowest version that has every symbol; (0, 0) when none is asked for.
         glibcxx: the last number of GLIBCXX_3.4.N, which is also libstdc++.so.6.0.N; 0 for none.
+        page_bytes: the largest page of memory that their segments can be mapped in; 0 when they ask for none.
     """
 
     machine: str
     libraries: tuple[str, ...]
     glibc: tuple[int, int]
     glibcxx: int
+    page_bytes: int = 0
 
 
 class _Reader:
@@ -83,6 +85,15 @@ class _Reader:
             found.append((kind, offset, address, length))
         return found
 
+    def page_bytes(self) -> int:
+        """Return the smallest alignment of the segments that are loaded, 0 where none is asked for."""
+        (start,) = self.take("<Q", 32) if self.wide else self.take("<I", 28)
+        size, count = self.take("<HH", 54 if self.wide else 42)
+        heads = [start + number * size for number in range(min(count, _MAX_HEADERS))]
+        form, last = ("<Q", 48) if self.wide else ("<I", 28)
+        loaded = [at for at in heads if self.take("<I", at)[0] == _PT_LOAD]
+        return min((self.take(form, at + last)[0] for at in loaded), default=0)
+
     def dynamic(self) -> tuple[dict[int, int], list[int]]:
         """Return the dynamic section's values by tag, and the name offsets of the needed libraries."""
         values: dict[int, int] = {}
@@ -119,8 +130,9 @@ def read_needs(data: bytes) -> Needs:
     reader = _Reader(data)
     values, needed = reader.dynamic()
     machine = _MACHINES.get(reader.machine, "")
+    page = reader.page_bytes()
     if _DT_STRTAB not in values:
-        return Needs(machine=machine, libraries=(), glibc=(0, 0), glibcxx=0)
+        return Needs(machine=machine, libraries=(), glibc=(0, 0), glibcxx=0, page_bytes=page)
     strings = reader.offset_of(values[_DT_STRTAB])
     libraries = tuple(sorted(reader.name(strings + at) for at in needed[:_MAX_VERSIONS]))
     glibc, glibcxx = (0, 0), 0
@@ -130,24 +142,7 @@ def read_needs(data: bytes) -> Needs:
             glibc = max(glibc, (int(match[2]), int(match[3])))
         elif match:
             glibcxx = max(glibcxx, int(match[4] or 0))
-    return Needs(machine=machine, libraries=libraries, glibc=glibc, glibcxx=glibcxx)
-
-
-def alignment(data: bytes) -> int:
-    """Return the smallest alignment in bytes of the segments that are loaded; pages may be that large.
-
-    Raises:
-        UsageError: it is no little-endian ELF file, its tables are broken, or nothing of it is loaded.
-    """
-    reader = _Reader(data)
-    (start,) = reader.take("<Q", 32) if reader.wide else reader.take("<I", 28)
-    size, count = reader.take("<HH", 54 if reader.wide else 42)
-    heads = [start + number * size for number in range(min(count, _MAX_HEADERS))]
-    form, last = ("<Q", 48) if reader.wide else ("<I", 28)
-    found = [reader.take(form, at + last)[0] for at in heads if reader.take("<I", at)[0] == _PT_LOAD]
-    if not found:
-        raise UsageError("an ELF file of which nothing is loaded")
-    return min(found)
+    return Needs(machine=machine, libraries=libraries, glibc=glibc, glibcxx=glibcxx, page_bytes=page)
 
 
 def wheel_needs(path: Path) -> Needs:
@@ -176,6 +171,7 @@ def _together(name: str, found: list[Needs], own: set[str]) -> Needs:
         libraries=tuple(sorted({lib for needs in found for lib in needs.libraries} - own)),
         glibc=max((needs.glibc for needs in found), default=(0, 0)),
         glibcxx=max((needs.glibcxx for needs in found), default=0),
+        page_bytes=min((needs.page_bytes for needs in found if needs.page_bytes), default=0),
     )
 
 

@@ -128,7 +128,7 @@ class Lock:
             raise UsageError(f"{LOCK.name} can't be read: {error}", hint="install EdgeKit again") from error
 
     def wheels_of(self, pin: str) -> tuple[Wheel, ...]:
-        """Return the wheels of a requirement, one for each machine and Python; empty when it is not locked."""
+        """Return the wheels of a requirement, one for each machine and Python; empty when there are none."""
         name, _, version = pin.partition("==")
         return tuple(wheel for wheel in self.wheels if wheel.pin == f"{_plain(name)}=={version}")
 

@@ -62,7 +62,8 @@ def fetch_library(library: Library, facts: Facts, cache: Path | None = None) -> 
         UsageError: the wheel is not kept and can't be downloaded, or does not hold it.
     """
     cache = cache or cache_folder()
-    (wheel,) = fetch_pins((f"{library.distribution}=={library.version}",), library.python, facts, cache)
+    pin = f"{library.distribution}=={library.version}"
+    (wheel,) = fetch_pins((pin,), library.python, facts.abi, facts.glibc, cache)
     base = Path(library.path).name.partition(".so")[0]
     place = cache.parent / "libraries" / wheel.parent.name[:32] / f"{base}.so.{library.version}"
     try:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from edgekit.errors import DeviceUnfitError
 from edgekit.runners import native, phone
 from edgekit.runners.choice import decide
+from edgekit.runners.elf import read_needs
 from edgekit.runners.follow import how_ended
-from edgekit.runners.ground import check_ground, check_pages, inspect_ground
+from edgekit.runners.ground import check_ground, inspect_ground
 from edgekit.runners.program import python_program
 from edgekit.runners.runtime import Build, Library
-from edgekit.runners.wheels import check_needs, fetch
+from edgekit.runners.wheels import check_needs, check_pages, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from edgekit.runners.transport import Transport
 
 _TRIAL_TIMEOUT_S = 300.0
+_USUAL_PAGE = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +99,17 @@ def _prepare_native(
     transport: Transport, choice: Choice, runtime: Runtime, depot: Depot, cache: Path | None
 ) -> Prepared:
     """Bring the program, the runtime's library and a glibc; each lies under its sha256, to be shared."""
+    address = transport.device.address
     glibc: tuple[Path, ...] = ()
     library = choice.brings if isinstance(choice.brings, Library) else None
     files = [native.program_for(choice.facts)]
     if choice.through_glibc:
-        ground = inspect_ground(transport)
-        check_ground(ground, transport.device.address)
+        check_ground(inspect_ground(transport), choice.facts, address)
         glibc = phone.parts(cache)
     if library is not None:
         files.append(native.fetch_library(library, choice.facts, cache))
-    if choice.through_glibc:
-        check_pages(ground, (*glibc, *files), transport.device.address)
+    for path in (*glibc, *files) if choice.facts.page_size > _USUAL_PAGE else ():
+        check_pages(path.name, read_needs(path.read_bytes()), choice.facts, device=address)
     stored = depot.put_all([(path, None) for path in (*glibc, *files)])
     parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
     command: tuple[str, ...] = (program,)

@@ -25,6 +25,7 @@ from edgekit.runners.lock import own_lock
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from edgekit.runners.elf import Needs
     from edgekit.runners.facts import Facts
     from edgekit.runners.runtime import Build, Runtime
 
@@ -127,6 +128,18 @@ def check_needs(wheels: Iterable[Path], facts: Facts, *, device: str) -> None:
         lack = lack_of(needs.glibc, needs.glibcxx, facts, needs_cxx="libstdc++.so.6" in needs.libraries)
         if lack:
             raise DeviceUnfitError(device, f"{wheel.name} {lack}", hint="update the device's system")
+        check_pages(wheel.name, needs, facts, device=device)
+
+
+def check_pages(name: str, needs: Needs, facts: Facts, *, device: str) -> None:
+    """Insist on libraries whose segments can be mapped in the device's pages of memory.
+
+    Raises:
+        DeviceUnfitError: they are aligned to less than a page.
+    """
+    if 0 < needs.page_bytes < facts.page_size:
+        what = f"{name} is aligned to {needs.page_bytes} bytes, a page of memory there has {facts.page_size}"
+        raise DeviceUnfitError(device, what, hint="boot its kernel with smaller pages")
 
 
 def cache_folder() -> Path:
@@ -153,25 +166,40 @@ def fetch(build: Build, facts: Facts, cache: Path | None = None) -> tuple[Path, 
         UsageError: they are not kept and can't be downloaded.
     """
     minor = facts.python_version[1] if facts.python_version else 0
-    return fetch_pins(requirements(build, minor), minor, facts, cache)
+    return fetch_pins(requirements(build, minor), minor, facts.abi, facts.glibc, cache)
 
 
 def fetch_pins(
-    wanted: Sequence[str], minor: int, facts: Facts, cache: Path | None = None
+    wanted: Sequence[str],
+    minor: int,
+    abi: str,
+    glibc: tuple[int, int] | None,
+    cache: Path | None = None,
+    *,
+    source: Path | None = None,
 ) -> tuple[Path, ...]:
     """Return the wheels of pinned requirements for a device's machine and Python 3.`minor`; see `fetch`.
 
+    Args:
+        wanted: the requirements, "distribution==version" each.
+        minor: of the Python.
+        abi: the machine, in uname's words.
+        glibc: the device's, whose wheels are preferred; None for the oldest.
+        cache: where wheels are kept; None for `cache_folder()`.
+        source: a folder that they are taken from instead of the network.
+
     Raises:
-        UsageError: they are not kept and can't be downloaded.
+        UsageError: they are not kept and can't be downloaded, or are not what is locked.
     """
     cache = cache or cache_folder()
-    found = {pin: kept(pin, minor, facts.abi, cache) for pin in wanted}
+    found = {pin: kept(pin, minor, abi, cache) for pin in wanted}
     missing = [pin for pin, path in found.items() if path is None]
     if missing:
         with tempfile.TemporaryDirectory(prefix="edgekit-") as folder:
-            _download(missing, minor, facts, Path(folder))
+            tags = platforms(abi, glibc or (2, _MANYLINUX[0]))
+            _download(missing, Path(folder), minor=minor, abi=abi, tags=tags, source=source)
             for pin in missing:
-                found[pin] = _keep(cache, pin, _key(pin, minor, facts.abi), _named(pin, Path(folder)))
+                found[pin] = _keep(cache, pin, _key(pin, minor, abi), _named(pin, Path(folder)))
     return tuple(path for path in found.values() if path is not None)
 
 
@@ -186,8 +214,9 @@ def platforms(abi: str, glibc: tuple[int, int]) -> tuple[str, ...]:
     return (*(f"manylinux_2_{n}_{abi}" for n in (*own, *newer)), f"manylinux2014_{abi}")
 
 
-def _download(pins: Sequence[str], minor: int, facts: Facts, folder: Path) -> None:
-    tags = [part for tag in platforms(facts.abi, facts.glibc or (2, 17)) for part in ("--platform", tag)]
+def _download(
+    pins: Sequence[str], folder: Path, *, minor: int, abi: str, tags: Sequence[str], source: Path | None
+) -> None:
     options = ["--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--only-binary=:all:"]
     options += [
         "--retries",
@@ -199,7 +228,10 @@ def _download(pins: Sequence[str], minor: int, facts: Facts, folder: Path) -> No
         "--python-version",
         f"3.{minor}",
     ]
-    argv = [sys.executable, "-m", "pip", "download", *options, *tags, "--dest", str(folder), *pins]
+    options += [part for tag in tags for part in ("--platform", tag)]
+    if source is not None:
+        options += ["--no-index", "--find-links", str(source)]
+    argv = [sys.executable, "-m", "pip", "download", *options, "--dest", str(folder), *pins]
     shown = " and ".join(pins)
     try:
         done = subprocess.run(
@@ -214,7 +246,7 @@ def _download(pins: Sequence[str], minor: int, facts: Facts, folder: Path) -> No
     if done.returncode != 0:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         told = (errors or done.stderr.splitlines() or ["pip said nothing"])[-1][:200]
-        what = f"{shown} for Python 3.{minor} on {facts.abi} can't be downloaded: {told}"
+        what = f"{shown} for Python 3.{minor} on {abi} can't be downloaded: {told}"
         raise UsageError(what, hint=_DOWNLOAD_HINT, evidence=done.stderr[-4000:])
 
 

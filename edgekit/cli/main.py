@@ -8,7 +8,19 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from edgekit._version import __version__
-from edgekit.cli import bench, compare, convert, devices, doctor, explain, lists, report, runs, verify
+from edgekit.cli import (
+    bench,
+    compare,
+    convert,
+    devices,
+    doctor,
+    explain,
+    lists,
+    report,
+    runs,
+    runtimes,
+    verify,
+)
 from edgekit.cli.output import INTERRUPTED, print_error
 from edgekit.cli.parser import LineParser
 from edgekit.errors import EdgeKitError
@@ -29,7 +41,7 @@ def build_parser() -> LineParser:
     commands = parser.add_subparsers(
         dest="command", metavar="COMMAND", required=True, parser_class=LineParser
     )
-    for module in (lists, convert, verify, devices, doctor, bench, compare, explain, report, runs):
+    for module in (lists, convert, verify, devices, runtimes, doctor, bench, compare, explain, report, runs):
         module.add_commands(commands)
     return parser
 

@@ -87,7 +87,8 @@ def golden_outputs(events):
 @pytest.mark.usefixtures("adb")
 @pytest.mark.parametrize("adb_server", ["bundled"], indirect=True)
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
-def test_a_phone_says_what_the_host_says(adbd_phone_arm, request, golden, real_cache, kind, locked):
+def test_a_phone_says_what_the_host_says(adbd_phone_arm, request, real_cache, kind, locked):
+    golden = request.getfixturevalue("golden")
     folder = request.getfixturevalue(kind)
     artifact = folder / f"float.{kind}"
     with open_transport(Device.parse(f"adb://{adbd_phone_arm.serial}")) as transport:
