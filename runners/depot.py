@@ -1,7 +1,7 @@
 """EdgeKit's folder on a device: content under its sha256, runtimes under the hash of their wheels.
 
     ROOT/store/SHA256/NAME     what was pushed, named by what it is
-    ROOT/site/HASH/            the unpacked wheels of one runtime
+    ROOT/site/HASH/            the unpacked wheels of one runtime, or only the word that a set of files works
     ROOT/runs/ID/              one run's job, spool and log, while it runs
     ROOT/lease/                who benches there
 
@@ -11,7 +11,9 @@ The folder is its owner's alone (0700). Nothing is written outside of it.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
+import time
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.transport import CommandResult, Transport
 
 _RESERVE_BYTES = 4 << 20
 _UNPACK_TIMEOUT_S = 900.0
+_SETTLED_NS = 2_000_000_000
+_DIGESTS: dict[tuple[str, int, int, int, int, int], tuple[str, int]] = {}
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
 _LISTED = re.compile(r"([0-9]{1,15})\s+([A-Za-z0-9._/+-]{1,300})")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,150}")
@@ -37,7 +41,10 @@ _ROOM = f"""{DIGEST}
 umask 077
 mkdir -p -- "$1" && chmod 700 "$1" || exit 1
 echo "free $(df -Pk "$1" | tail -n 1 | while read -r _ _ _ free _; do echo "$free"; done)"
-shift
+version=
+[ -z "$2" ] || [ ! -f "$2/.edgekit" ] || read -r version <"$2/.edgekit"
+echo "works $version"
+shift 2
 for f; do if [ -f "$f" ]; then digest "$(wc -c <"$f")" <"$f"; else echo absent; fi; done
 """
 _UNPACK = r"""
@@ -50,6 +57,10 @@ _SETTLE = r"""
 printf '%s\n' "$3" >"$1/.edgekit" || exit 1
 [ -d "$2" ] && rm -rf -- "$2"
 mv -- "$1" "$2"
+"""
+_WORKS = r"""
+umask 077
+mkdir -p -- "$1" && printf '%s\n' "$2" >"$1/new-$$" && mv -f -- "$1/new-$$" "$1/.edgekit"
 """
 _LIST = r"""
 cd -- "$1" 2>/dev/null || exit 0
@@ -86,20 +97,58 @@ class Depot:
         """
         return self.put_all([(local, sha256)])[0]
 
-    def put_all(self, files: Sequence[tuple[Path, str | None]]) -> tuple[str, ...]:
-        """Bring several files as `put` does; what is there already is found out in one round trip."""
-        known = [_identity(local, sha256) for local, sha256 in files]
-        remotes = tuple(
-            f"{self.root}/store/{sha256}/{_name(local)}"
-            for (local, _), (sha256, _) in zip(files, known, strict=True)
-        )
-        there, free = self._look(remotes)
-        for (local, _), (sha256, size), remote, found in zip(files, known, remotes, there, strict=True):
+    def put_all(
+        self,
+        files: Sequence[tuple[Path, str | None]],
+        *,
+        along: tuple[Sequence[str], Callable[[CommandResult], None]] | None = None,
+    ) -> tuple[str, ...]:
+        """Bring several files as `put` does; what is there already is found out in one round trip.
+
+        Args:
+            files: each with what its content has to be, or None.
+            along: a command that is sent ahead in that trip, and who hears its result before anything else.
+        """
+        return self._bring([(local, *_identity(local, sha256)) for local, sha256 in files], "", along)[0]
+
+    def put_working(
+        self, files: Sequence[Path], label: str, trial: Callable[[tuple[str, ...]], str]
+    ) -> tuple[tuple[str, ...], str]:
+        """Bring files that work together, as programs, and try them unless that was done before.
+
+        Args:
+            files: on the host.
+            label: what they are tried for.
+            trial: takes their paths there, returns the version of what works there, or raises.
+
+        Returns:
+            The files' paths there, and the version that the trial told.
+        """
+        known = [(path, *_identity(path, None)) for path in files]
+        words = " ".join([label, *(sha256 for _, sha256, _ in known)])
+        mark = f"{self.root}/site/{hashlib.sha256(words.encode()).hexdigest()[:32]}"
+        remotes, version = self._bring(known, mark, None)
+        if not version:
+            self._transport.check(["chmod", "700", "--", *remotes])
+            version = trial(remotes)
+            self._transport.check(["sh", "-c", _WORKS, "sh", mark, version])
+        return remotes, version
+
+    def _bring(
+        self,
+        files: Sequence[tuple[Path, str, int]],
+        mark: str,
+        along: tuple[Sequence[str], Callable[[CommandResult], None]] | None,
+    ) -> tuple[tuple[str, ...], str]:
+        """Bring files of known sha256 and size; tell their paths and, if all were there, what `mark` says."""
+        remotes = tuple(f"{self.root}/store/{sha256}/{_name(local)}" for local, sha256, _ in files)
+        there, free, version = self._look(remotes, mark, along)
+        for (local, sha256, size), remote, found in zip(files, remotes, there, strict=True):
             if found != sha256:
                 self._need_room(size, free, local.name)
                 self._transport.push(local, remote, sha256=sha256)
-                free -= size
-        return remotes
+                free, version = free - size, ""
+        return remotes, version
 
     def install(self, wheels: Sequence[Path], *, python: str, trial: Callable[[str], str]) -> tuple[str, str]:
         """Unpack a set of wheels on the device unless that was done before.
@@ -122,7 +171,7 @@ class Depot:
         known = self._transport.run(["cat", f"{site}/.edgekit"])
         if known.exit_code == 0 and known.text.strip():
             return site, known.text.strip()[:100]
-        _, free = self._look(())
+        _, free, _ = self._look(())
         self._need_room(sum(_unpacked(w) + w.stat().st_size for w in wheels), free, "the runtime")
         stored = self.put_all([(wheel, None) for wheel in wheels])
         new = f"{self.root}/site/new-{site_name(wheels)[:32]}"
@@ -156,18 +205,32 @@ class Depot:
             )
         self._transport.check(["rm", "-rf", "--", self.root], timeout_s=_UNPACK_TIMEOUT_S)
 
-    def _look(self, remotes: Sequence[str]) -> tuple[list[str], int]:
-        """Return the files' sha256 there ("" for what is not there) and the free bytes; makes the root."""
-        argv = ["sh", "-c", _ROOM, "sh", self.root, *remotes]
-        lines = self._transport.check(argv, timeout_s=TRANSFER_TIMEOUT_S).text.splitlines()
-        if len(lines) != 1 + len(remotes) or not lines[0].startswith("free "):
+    def _look(
+        self,
+        remotes: Sequence[str],
+        mark: str = "",
+        along: tuple[Sequence[str], Callable[[CommandResult], None]] | None = None,
+    ) -> tuple[list[str], int, str]:
+        """Return the files' sha256 there ("" for what is not there), the free bytes, and what `mark` says.
+
+        Makes the root.
+        """
+        argv = ["sh", "-c", _ROOM, "sh", self.root, mark, *remotes]
+        if along is None:
+            result = self._transport.check(argv, timeout_s=TRANSFER_TIMEOUT_S)
+        else:
+            command, hear = along
+            first, result = self._transport.check_all([command, argv], timeout_s=TRANSFER_TIMEOUT_S)
+            hear(first)
+        lines = result.text.splitlines()
+        if len(lines) != 2 + len(remotes) or [line.split(" ")[0] for line in lines[:2]] != ["free", "works"]:
             what = f"{self._transport.device.address}: what lies in {self.root} can't be read"
             raise ProtocolError(
                 what, hint="look whether its login prints something", evidence="\n".join(lines[:9])
             )
-        free = lines[0][5:].strip()
-        there = [match[0] if (match := _SHA256.search(line.lower())) else "" for line in lines[1:]]
-        return there, int(free) * 1024 if free.isascii() and free.isdigit() else -1
+        free, version = (line.partition(" ")[2].strip() for line in lines[:2])
+        there = [match[0] if (match := _SHA256.search(line.lower())) else "" for line in lines[2:]]
+        return there, int(free) * 1024 if free.isascii() and free.isdigit() else -1, version[:100]
 
     def _need_room(self, size: int, free: int, what: str) -> None:
         if 0 <= free < size + _RESERVE_BYTES:
@@ -197,11 +260,26 @@ def _identity(local: Path, sha256: str | None) -> tuple[str, int]:
     """Return a host file's sha256 and size, its content held against what it has to be."""
     if not local.is_file():
         raise UsageError(f"{local} is no file", hint="give a file that exists")
-    found, size = digest(local)
+    found, size = _digest(local)
     if sha256 is not None and found != sha256:
         what = f"{local} has the sha256 {found[:12]}, expected {sha256[:12]}"
         raise UsageError(what, hint="it was changed since it was made; make it again")
     return found, size
+
+
+def _digest(local: Path) -> tuple[str, int]:
+    """Return a host file's sha256 and size; a file that has not been touched since is not read again.
+
+    A file that was changed just now may be changed again within one tick of the clock that its time is of.
+    """
+    now, stat = time.time_ns(), local.stat()
+    key = (str(local), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    if key in _DIGESTS:
+        return _DIGESTS[key]
+    told = digest(local)
+    if now - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS:
+        _DIGESTS[key] = told
+    return told
 
 
 def _name(local: Path) -> str:

@@ -18,6 +18,7 @@ from edgekit.errors import (
     TransientDeviceError,
 )
 from edgekit.runners.lines import MAX_LINE_BYTES, parse_line
+from edgekit.runners.transport.command import start_argv
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _READ_BYTES = 1 << 20
+MAX_SPOOL_BYTES = 512 << 20
+"""More than any pass tells: a million samples are a hundredth of it."""
 _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.05, 1.0, 1.4
 _RETRY_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LOOK_EVERY = 3
@@ -44,13 +47,22 @@ else echo "gone 0"; fi
 
 END_OF_IT = r"""
 stop_pass() {
-  for c in $(grep -lF -- "$1.json" /proc/[0-9]*/cmdline 2>/dev/null); do
-    c=${c#/proc/}
-    kill -9 "${c%/cmdline}" 2>/dev/null
+  for s in 15 9; do
+    tries=0
+    while alive=; for c in $(grep -lF -- "$1.json" /proc/[0-9]*/cmdline 2>/dev/null); do
+      [ -e "$c" ] || continue
+      c=${c#/proc/}
+      kill -$s "${c%/cmdline}" 2>/dev/null && alive=1
+    done; [ -n "$alive" ] && [ "$tries" -lt 20 ]; do
+      tries=$((tries+1)); sleep 0.1 2>/dev/null || { sleep 1; tries=$((tries+9)); }
+    done
   done
 }
 """
-"""A function of sh: kills whatever has a pass's job in its command line. $1 is its path, as above."""
+"""A function of sh: ends whatever has a pass's job in its command line. $1 is its path, as above.
+
+A program that is told to end tells what it has measured; one that does not listen is killed 2 s later.
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +77,8 @@ class Pass:
         runs: how many samples it may tell at most.
         deadline_s: seconds after which it is given up.
         on_poll: called between two looks at the spool; what it raises ends the pass.
+        launch: starts the command that it is given, with all that has to be there before it; it is told
+            how often this was tried before, on links that were lost. None where all is there.
     """
 
     transport: Transport
@@ -74,6 +88,7 @@ class Pass:
     runs: int
     deadline_s: float
     on_poll: Callable[[], None] = lambda: None
+    launch: Callable[[Sequence[str], int], None] | None = None
     _offset: int = 0
     _rest: bytes = b""
     _told: int = 0
@@ -133,9 +148,14 @@ class Pass:
         tries = itertools.count()
 
         def start() -> None:
-            if next(tries) == 0 or self._state()[0] == "absent":
-                line = ["sh", "-c", _RUN, self.path, *argv]
-                self.transport.start(line, log=f"{self.path}.log", env=env)
+            before = next(tries)
+            if before and self._state()[0] != "absent":
+                return
+            line = start_argv(["sh", "-c", _RUN, self.path, *argv], log=f"{self.path}.log", env=env)
+            if self.launch is None:
+                self.transport.check(line)
+            else:
+                self.launch(line, before)
 
         self._keep_trying(start)
 
@@ -144,7 +164,23 @@ class Pass:
         spool = f"{self.path}.jsonl"
         data = self._keep_trying(lambda: self.transport.read_from(spool, self._offset, limit=_READ_BYTES))
         self._offset += len(data)
+        if self._offset > MAX_SPOOL_BYTES:
+            raise self._foreign(f"more than {MAX_SPOOL_BYTES >> 20} MiB")
         return data
+
+    def left(self) -> Generator[dict[str, Any]]:
+        """Yield what a pass told that somebody else started, ending nothing; half a line is left out.
+
+        Raises:
+            ProtocolError: it is none of the protocol's, or not this run's.
+            TransientDeviceError: the link was lost and did not come back.
+        """
+        while data := self._read():
+            yield from self._events_of(data)
+
+    def state(self) -> str:
+        """Return what its process is: "alive", "ended", "gone" or "absent" (it never began)."""
+        return self._keep_trying(self._state)[0]
 
     def _events_of(self, data: bytes) -> Iterator[dict[str, Any]]:
         """Yield the events of all lines that this completes."""
@@ -225,10 +261,10 @@ class Pass:
 
     def _kill_once(self) -> None:
         state, pid = self._state()
+        if state in {"alive", "gone"}:
+            self.transport.run(["sh", "-c", f'{END_OF_IT}stop_pass "$1"', "sh", self.path])
         if state == "alive":
             self.transport.kill_group(pid)
-        elif state == "gone":
-            self.transport.run(["sh", "-c", f'{END_OF_IT}stop_pass "$1"', "sh", self.path])
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._begin + self.deadline_s:

@@ -9,6 +9,7 @@ one left running there is ended; the token tells its holder that it was.
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import platform
@@ -29,8 +30,9 @@ LEASE_S = 90.0
 _RENEW_S = 20.0
 _FIELDS = 4
 _BEGAN = 19
-# $1 EdgeKit's folder (the one in $HOME where it is empty), $2 our token, $3 seconds, $4 who we are, $5 a holder
-# that is known to be dead.
+_GIVEN_UP: set[str] = set()
+# $1 EdgeKit's folder (empty for the one in $HOME), $2 our token, $3 seconds, $4 who we are, $5 a holder that
+# is known to be dead, $6 tokens between blanks that this process could not give back.
 # The holder's file: until, since, token, the device's start, who.
 _TAKE = (
     END_OF_IT
@@ -44,7 +46,10 @@ write() {
   echo "$((now + $3)) $now $2 $start $4" >"$1/lease/new.$2" && mv -f "$1/lease/new.$2" "$1/lease/holder"
 }
 look() { until=0 since=0 token= from= who=; read -r until since token from who <"$1/lease/holder"; }
-held() { [ "$from" = "$start" ] && [ "$until" -gt "$now" ] && [ "$who" != "$5" ]; }
+held() {
+  case " $6 " in *" $token "*) return 1 ;; esac
+  [ "$from" = "$start" ] && [ "$until" -gt "$now" ] && [ "$who" != "$5" ]
+}
 # What the holder before left running: passes that have begun and not ended.
 end_passes() {
   for f in "$1"/runs/*/*.pid; do
@@ -105,8 +110,8 @@ class Lease:
             seconds: as in `take`.
             dead: a holder that is known to be dead.
         """
-        words = [self._transport.known_root(), self._token, str(int(seconds) + 1), _who(), dead]
-        return ["sh", "-c", _TAKE, "sh", *words]
+        words = [self._transport.known_root(), self._token, str(int(seconds) + 1), host(), dead]
+        return ["sh", "-c", _TAKE, "sh", *words, " ".join(sorted(_GIVEN_UP))]
 
     def accept(self, result: CommandResult, seconds: float) -> None:
         """Hear what that command told; take over at once what a process of this host held that is dead.
@@ -116,7 +121,7 @@ class Lease:
             ProtocolError: as `take`.
         """
         holder, since, left = self._heard(result)
-        if _is_dead(holder):
+        if is_dead(holder):
             again = self._transport.check(self.argv(seconds, dead=holder))
             holder, since, left = self._heard(again)
         if holder:
@@ -149,25 +154,29 @@ class Lease:
             self.take(LEASE_S)
 
     def give_back(self) -> None:
-        """Give the lease back, as far as the link allows; what stays there expires."""
+        """Give the lease back, as far as the link allows; what stays there expires, or this process takes it."""
         if not self.held:
             return
         self.held = False
-        try:
-            self._transport.run(["sh", "-c", _GIVE, "sh", self._transport.root(), self._token])
-        except DeviceError:
-            return
+        _GIVEN_UP.add(self._token)
+        with contextlib.suppress(DeviceError):
+            if self._transport.is_open:
+                self._transport.run(["sh", "-c", _GIVE, "sh", self._transport.root(), self._token])
+                _GIVEN_UP.discard(self._token)
 
 
-def _who() -> str:
+def host() -> str:
     """Return who we are: for people, and in brackets what tells this process from any later one."""
     pid = os.getpid()
     shown = f"{_user()}@{platform.node() or 'a host'}, process {pid}"
     return f"{shown} [{_boot()} {_began(pid)}]"
 
 
-def _is_dead(holder: str) -> bool:
-    """Return whether a holder was a process of this host, since it was started, that is no more."""
+def is_dead(holder: str) -> bool:
+    """Return whether `holder`, as `host` told it, was a process of this very host that is no more.
+
+    Of another host's process nobody here can say; False is returned.
+    """
     match = re.search(r"process ([0-9]{1,9}) \[([0-9a-f]{8}) ([0-9]+)\]$", holder)
     return match is not None and match[2] == _boot() and match[3] != _began(int(match[1]))
 

@@ -110,15 +110,22 @@ def _prepare_native(
         files.append(native.fetch_library(library, choice.facts, cache))
     for path in (*glibc, *files) if choice.facts.page_size > _USUAL_PAGE else ():
         check_pages(path.name, read_needs(path.read_bytes()), choice.facts, device=address)
-    stored = depot.put_all([(path, None) for path in (*glibc, *files)])
-    parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
-    command: tuple[str, ...] = (program,)
-    if parts:
-        folders = ":".join(path.rpartition("/")[0] for path in parts)
-        command = (parts[0], "--library-path", folders, program)
-    transport.check(["chmod", "700", command[0]])
-    site = tuple(path.rpartition("/")[0] for path in libraries)
-    version = _try_import(transport, command, runtime, *site)
+
+    def line(stored: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return what starts the program there, and the folders of the runtime's libraries."""
+        parts, (program, *libraries) = stored[: len(glibc)], stored[len(glibc) :]
+        command: tuple[str, ...] = (program,)
+        if parts:
+            folders = ":".join(path.rpartition("/")[0] for path in parts)
+            command = (parts[0], "--library-path", folders, program)
+        return command, tuple(path.rpartition("/")[0] for path in libraries)
+
+    def trial(stored: Sequence[str]) -> str:
+        command, site = line(stored)
+        return _try_import(transport, command, runtime, *site)
+
+    stored, version = depot.put_working((*glibc, *files), f"{runtime.name} {runtime.env}", trial)
+    command, site = line(stored)
     return Prepared(site=site, version=version, build=library, command=command)
 
 

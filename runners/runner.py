@@ -11,10 +11,18 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from edgekit.errors import DeviceBusyError, DeviceError, DeviceUnfitError, StableDeviceError, UsageError
+from edgekit.errors import (
+    CommandFailedError,
+    DeviceBusyError,
+    DeviceError,
+    DeviceUnfitError,
+    ProtocolError,
+    StableDeviceError,
+    UsageError,
+)
 from edgekit.runners.cores import cores_of
 from edgekit.runners.depot import Depot
-from edgekit.runners.facts import Facts, inspect
+from edgekit.runners.facts import Facts, facts_argv, inspect, read_facts
 from edgekit.runners.follow import Pass, last_of
 from edgekit.runners.lease import LEASE_S, Lease
 from edgekit.runners.lines import PASS_NAMES, PROTOCOL, parse_line
@@ -22,6 +30,7 @@ from edgekit.runners.mac import prepare_coreml, put_package
 from edgekit.runners.provision import Prepared, prepare
 from edgekit.runners.runtime import RuntimeWish
 from edgekit.runners.state import recover
+from edgekit.runners.state.recover import Left, left_of, look_argv
 from edgekit.runners.tool import prepare_tool, tool_pass
 from edgekit.targets import load_target, match_target
 
@@ -31,21 +40,26 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edgekit.runners.runtime import Runtime
-    from edgekit.runners.transport import Transport
+    from edgekit.runners.transport import CommandResult, Transport
     from edgekit.targets import Target
+
+    _Launch = Callable[[Sequence[str], int], None]
 
 __all__ = ["Job", "Runner", "parse_line"]
 
 _PREPARE_LEASE_S = 1800.0
+_ARRIVE_S = 120.0
 _NO_WISH = RuntimeWish()
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{3,63}")
-# One line of standard input for each of the files that are named.
+# $1 how often this was tried before; one line of standard input for each of the files that are named then.
 _WRITE = r"""
 umask 077
+tried=$1
+shift
 folder=${1%/*}
 mkdir -p -- "${folder%/*}" || exit 1
-[ ! -e "$folder" ] || { echo taken; exit; }
-mkdir -- "$folder" || exit 1
+[ "$tried" -gt 0 ] || [ ! -e "$folder" ] || { echo taken >&2; exit 1; }
+mkdir -p -- "$folder" || exit 1
 for f; do IFS= read -r line && printf '%s\n' "$line" >"$f" || exit 1; done
 """
 
@@ -151,7 +165,10 @@ class Runner:
     def facts(self) -> Facts:
         """What the device is; asked for once."""
         if self._facts is None:
-            self._facts = inspect(self.transport)
+            try:
+                self._facts = inspect(self.transport, memory="use")
+            except ProtocolError:  # what it remembers may be broken
+                self._facts = inspect(self.transport, memory="renew")
         return self._facts
 
     @property
@@ -169,15 +186,38 @@ class Runner:
             UsageError: the wheels can't be had on this host.
         """
         if self._prepared is None:
-            facts = self.facts
+            recover(self.transport, left=self._arrive())
             try:
-                self._lease.take(_PREPARE_LEASE_S)
-            except DeviceBusyError:  # a host that died holds its lease for longer than it may hold its state
-                recover(self.transport, wait=False)
-                raise
-            recover(self.transport)
-            self._prepared = self._bring(facts)
+                self._prepared = self._bring(self.facts)
+            except DeviceUnfitError:
+                if not self._has_changed():
+                    raise
+                self._prepared = self._bring(self.facts)
         return self._prepared
+
+    def _arrive(self) -> Left:
+        """Take the lease, look what was left there and what the device is, all in one round trip."""
+        transport, device = self.transport, self.transport.device
+        commands = [self._lease.argv(_PREPARE_LEASE_S), look_argv(transport)]
+        if self._facts is None:
+            commands.append(facts_argv(transport, "use"))
+        lease, state, *facts = transport.check_all(commands, timeout_s=_ARRIVE_S)
+        try:
+            self._lease.accept(lease, _PREPARE_LEASE_S)
+        except DeviceBusyError:  # a host that died holds its lease for longer than it may hold its state
+            recover(transport, wait=False)
+            raise
+        for told in facts:
+            try:
+                self._facts = read_facts(told.stdout, scheme=device.scheme, address=device.address)
+            except ProtocolError:  # what it remembers may be broken
+                self._facts = inspect(transport, memory="renew")
+        return left_of(transport, state)
+
+    def _has_changed(self) -> bool:
+        """Ask anew what the device is; return whether that is not what it remembered."""
+        before, self._facts = self.facts, inspect(self.transport, memory="renew")
+        return replace(before, free_bytes=0) != replace(self._facts, free_bytes=0)
 
     def _bring(self, facts: Facts) -> Prepared:
         if self.runtime.tool is not None:
@@ -223,12 +263,15 @@ class Runner:
             ProtocolError: what it told can't be read.
         """
         prepared = self.prepare()
-        self._lease.take(LEASE_S)
         remotes = self._push(prepared, artifact, sha256, golden)
         folder = f"{self.transport.root()}/runs/{job.run_id}"
-        self._write_jobs(job, prepared, remotes, folder)
+        launch: _Launch | None = self._launcher(job, prepared, remotes, folder)
+        if self.runtime.tool is not None:
+            self._launcher(job, prepared, remotes, folder)((), 0)
+            launch = None
         for name in job.passes if self.runtime.tool is None else ("latency",):
-            with closing(self._follow(job, prepared, folder, name, remotes[0])) as stream:
+            with closing(self._follow(job, prepared, folder, name, remotes[0], launch=launch)) as stream:
+                launch = None
                 try:
                     for event in stream:
                         if on_event is not None:
@@ -241,17 +284,22 @@ class Runner:
                     raise
         self.transport.run(["rm", "-rf", "--", folder])
 
+    def _renewal(self) -> tuple[list[str], Callable[[CommandResult], None]]:
+        """Return what holds the lease for a run, to be sent along, and who hears the answer."""
+        return self._lease.argv(LEASE_S), lambda result: self._lease.accept(result, LEASE_S)
+
     def _push(self, prepared: Prepared, artifact: Path, sha256: str, golden: Path | None) -> tuple[str, ...]:
         """Bring the artifact and the golden inputs; return where they lie."""
         beside = [(golden, None)] if golden is not None else []
         if not artifact.is_dir():
-            return self.depot.put_all([(artifact, sha256), *beside])
+            return self.depot.put_all([(artifact, sha256), *beside], along=self._renewal())
+        self._lease.take(LEASE_S)
         python = prepared.command[0]
         package = put_package(self.transport, self.depot, artifact, sha256, python=python)
         return package, *(self.depot.put_all(beside) if beside else ())
 
-    def _write_jobs(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> None:
-        """Write every pass's job into the run's folder on the device."""
+    def _launcher(self, job: Job, prepared: Prepared, remotes: Sequence[str], folder: str) -> _Launch:
+        """Return what writes the passes' jobs into the run's folder there and starts one, in one trip."""
         fields = {
             "protocol": PROTOCOL,
             "run": job.run_id,
@@ -270,12 +318,21 @@ class Runner:
         }
         lines = [json.dumps({**fields, "spool": f"{folder}/{name}.jsonl"}) + "\n" for name in job.passes]
         paths = [f"{folder}/{name}.json" for name in job.passes]
-        if self.transport.check(["sh", "-c", _WRITE, "sh", *paths], stdin="".join(lines).encode()).stdout:
-            what = f"{self.transport.device.address}: there has been a run {job.run_id} already"
-            raise UsageError(what, hint=f"give the run another id, or remove {folder} there")
+
+        def launch(line: Sequence[str], tried: int) -> None:
+            write = ["sh", "-c", _WRITE, "sh", str(tried), *paths]
+            try:
+                self.transport.check_all([write, line] if line else [write], stdin="".join(lines).encode())
+            except CommandFailedError as error:
+                if error.evidence != "taken":
+                    raise
+                what = f"{self.transport.device.address}: there has been a run {job.run_id} already"
+                raise UsageError(what, hint=f"give the run another id, or remove {folder} there") from error
+
+        return launch
 
     def _follow(
-        self, job: Job, prepared: Prepared, folder: str, name: str, artifact: str
+        self, job: Job, prepared: Prepared, folder: str, name: str, artifact: str, *, launch: _Launch | None
     ) -> Generator[dict[str, Any]]:
         path = f"{folder}/{name}"
         one = Pass(
@@ -286,6 +343,7 @@ class Runner:
             runs=job.runs,
             deadline_s=job.deadline_s,
             on_poll=self._lease.keep,
+            launch=launch,
         )
         if self.runtime.tool is not None:
             return tool_pass(one, self.runtime, job, prepared.version).play(

@@ -28,12 +28,12 @@ from edgekit.errors import (
 from edgekit.runners.transport.command import (
     DIGEST,
     MARK,
-    START,
     CommandResult,
     command_line,
     kill_line,
     marked,
     results_of,
+    start_argv,
     together,
 )
 from edgekit.runners.transport.push import Push
@@ -262,8 +262,7 @@ class Transport(ABC):
         Raises:
             CommandFailedError: the log can't be written.
         """
-        inner = command_line(argv, env=env, cwd=cwd)
-        return int(self.check(["sh", "-c", START, "sh", log, inner]).text.split()[-1])
+        return int(self.check(start_argv(argv, log=log, env=env, cwd=cwd)).text.split()[-1])
 
     def kill_group(self, pid: int) -> None:
         """Kill a command that `start` started, with all its children; gone already is fine."""

@@ -47,6 +47,13 @@ pid=$(setsid nohup sh -c 'echo $$; exec >"$0" 2>&1 </dev/null; eval "$1"' "$1" "
 [ "$pid" ] && echo "$pid\""""
 
 
+def start_argv(
+    argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None, cwd: str = ""
+) -> list[str]:
+    """Return the command that starts another one as Transport.start does, and tells its process id."""
+    return ["sh", "-c", START, "sh", log, command_line(argv, env=env, cwd=cwd)]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
     """What a command on a device came to.

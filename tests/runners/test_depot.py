@@ -1,5 +1,6 @@
 """EdgeKit's folder on a device, over this machine and over the fake one."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -89,12 +90,80 @@ def test_an_artifact_that_is_not_what_it_was_is_refused_before_a_push(depot, thi
 
 
 def test_no_room_is_said_before_a_push(depot, thing, pushes, monkeypatch):
-    monkeypatch.setattr(depot, "_look", lambda remotes: ([""] * len(remotes), 1 << 20))
+    monkeypatch.setattr(depot, "_look", lambda remotes, *_: ([""] * len(remotes), 1 << 20, ""))
     with pytest.raises(
         DeviceFullError, match=r"no room for tflite-int8.tflite: it takes 12.5 KiB, 1.0 MiB are free"
     ):
         depot.put(thing)
     assert pushes == []
+
+
+def test_files_that_work_are_tried_once(depot, thing, tmp_path, pushes):
+    other = tmp_path / "library.so"
+    other.write_bytes(b"library")
+    tried = []
+
+    def trial(stored):
+        assert all(stat.S_IMODE(Path(path).stat().st_mode) == 0o700 for path in stored)
+        tried.append(stored)
+        return f"1.{len(tried)}"
+
+    first = depot.put_working([thing, other], "null", trial)
+    assert first == (tried[0], "1.1")
+    assert depot.put_working([thing, other], "null", trial) == first
+    assert len(tried) == 1
+    assert depot.put_working([thing, other], "onnxruntime", trial)[1] == "1.2", "for another purpose"
+    Path(first[0][1]).unlink()
+    assert depot.put_working([thing, other], "null", trial) == (first[0], "1.3"), "what was pushed is tried"
+    assert depot.put_working([thing, other], "null", trial)[1] == "1.3"
+    assert pushes == [thing.name, other.name, other.name]
+    assert sum(path.startswith("site/") for path, _ in depot.listing()) == 2
+
+
+def test_what_does_not_work_is_tried_again(depot, thing):
+    def fails(_):
+        raise DeviceUnfitError(depot._transport.device.address, "it does not load", hint="none")
+
+    for _ in range(2):
+        with pytest.raises(DeviceUnfitError, match="does not load"):
+            depot.put_working([thing], "null", fails)
+    assert depot.put_working([thing], "null", lambda _: "2.0")[1] == "2.0"
+
+
+def test_a_command_goes_along_and_is_heard_first(depot, thing, pushes):
+    told = []
+    remotes = depot.put_all(
+        [(thing, None)],
+        along=(["echo", "first"], lambda result: told.append((result.text, list(pushes)))),
+    )
+    assert Path(remotes[0]).read_bytes() == thing.read_bytes()
+    assert told == [("first\n", [])]
+
+    def refuse(_):
+        raise ProtocolError("no")
+
+    thing.write_bytes(b"new")
+    with pytest.raises(ProtocolError):
+        depot.put_all([(thing, None)], along=(["true"], refuse))
+    assert pushes == [thing.name], "nothing is pushed before it was heard"
+
+
+def test_a_file_that_has_changed_is_read_again(depot, thing, monkeypatch):
+    read = []
+    monkeypatch.setattr("edgekit.runners.depot.digest", lambda path: read.append(path) or digest(path))
+    for _ in range(2):
+        depot.put(thing)
+    assert len(read) == 2, "it was changed just now: its time would not tell another change"
+    old = thing.stat().st_mtime - 60
+    os.utime(thing, (old, old))
+    monkeypatch.setattr("edgekit.runners.depot._SETTLED_NS", -(10**18))
+    for _ in range(3):
+        depot.put(thing)
+    assert len(read) == 3
+    data = thing.read_bytes()
+    thing.write_bytes(data[::-1])
+    os.utime(thing, (old, old))  # as a copy that keeps times: the change itself has a time, too
+    assert Path(depot.put(thing)).read_bytes() == data[::-1]
 
 
 def test_an_answer_that_is_none_is_refused(depot, thing, monkeypatch):
@@ -174,7 +243,7 @@ def test_a_python_that_can_not_unpack_is_told_with_its_words(depot, make_wheel, 
 
 
 def test_no_room_for_a_runtime_is_said_before_a_push(depot, make_wheel, pushes, monkeypatch):
-    monkeypatch.setattr(depot, "_look", lambda remotes: ([""] * len(remotes), 0))
+    monkeypatch.setattr(depot, "_look", lambda remotes, *_: ([""] * len(remotes), 0, ""))
     with pytest.raises(DeviceFullError, match="no room for the runtime"):
         depot.install([make_wheel()], python="/bin/false", trial=say_ok)
     assert pushes == []

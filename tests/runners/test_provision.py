@@ -81,7 +81,7 @@ def test_a_full_device_is_found_before_a_runtime_is_pushed(local, shelf, make_wh
     depot = Depot(local)
     depot.put(python_program())
     look = depot._look
-    monkeypatch.setattr(depot, "_look", lambda remotes: (look(remotes)[0], 1000))
+    monkeypatch.setattr(depot, "_look", lambda remotes, *more: (look(remotes, *more)[0], 1000, ""))
     with pytest.raises(DeviceFullError, match="no room for the runtime"):
         prepare(local, inspect(local), runtime_of(toy()), depot, cache=tmp_path / "wheels")
     assert [path.name for path in written(local)] == [python_program().name]
