@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.errors import UnknownNameError, UsageError
+from edgekit.json_types import fits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,7 +122,8 @@ def checked(kind: type[Any], data: Mapping[str, Any], what: str) -> dict[str, An
 
     Raises:
         UnknownNameError: a key that the dataclass does not have; the nearest is offered.
-        UsageError: a field without a default is missing, or `data` is no table.
+        UsageError: a field without a default is missing, a value is not of its type or no finite number, or
+            `data` is no table. What a field's own dataclass holds is not looked at.
     """
     if not isinstance(data, dict):
         raise UsageError(f"{what} should be a table, found {type(data).__name__}")
@@ -132,6 +134,8 @@ def checked(kind: type[Any], data: Mapping[str, Any], what: str) -> dict[str, An
     for name, spec in known.items():
         if name not in data and _required(spec):
             raise UsageError(f"{what} lacks the key {name!r}")
+        if name in data and not fits(str(spec.type), data[name]):
+            raise UsageError(f"{name!r} in {what} is no {spec.type}: {repr(data[name])[:60]}")
     return dict(data)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from edgekit.artifact import Artifact, checked, digest
 from edgekit.errors import UnknownNameError, UsageError
+from edgekit.json_types import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ MANIFEST = "bundle.json"
 ORDERS = ("RGB", "BGR", "gray")
 PIXELS = (0.0, 255.0)
 """What an 8-bit image holds."""
+_MAX_NAME, _MAX_PATH = 255, 1000
 _DAMAGED = "convert again: the bundle is damaged"
 
 
@@ -163,10 +165,18 @@ class Bundle:
         return inputs, outputs
 
     def label_names(self) -> list[str]:
-        """Return the labels, or an empty list."""
+        """Return the labels, or an empty list.
+
+        Raises:
+            UsageError: their file can't be read.
+        """
         if self.labels is None:
             return []
-        return (self.root / self.labels).read_text(encoding="utf-8").splitlines()
+        path = self.root / self.labels
+        try:
+            return path.read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"the labels in {path} can't be read ({error})", hint=_DAMAGED) from None
 
     def check(self) -> None:
         """Hold every file against its sha256.
@@ -238,7 +248,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{root} is not a bundle (no {MANIFEST})", hint="make one with edgekit convert")
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path.read_bytes())
     except ValueError as error:
         raise UsageError(f"{path} can't be read ({error})", hint=_DAMAGED) from None
     if not isinstance(data, dict):
@@ -258,6 +268,14 @@ def _hold(path: Path, sha256: str, what: str) -> None:
 
 
 def _inside(root: Path, relative: str) -> Path:
+    if (
+        "\0" in relative
+        or any(len(part) > _MAX_NAME for part in relative.split("/"))
+        or len(relative) > _MAX_PATH
+    ):
+        raise UsageError(
+            f"{root}/{MANIFEST} names a path that can't be one: {relative[:60]!r}", hint=_DAMAGED
+        )
     resolved = (root / relative).resolve()
     if not resolved.is_relative_to(root.resolve()):
         raise UsageError(f"{root}/{MANIFEST} names a path outside the bundle: {relative!r}")

@@ -28,21 +28,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_LINE, _QUOTED = 3000, 200
+
 
 class EdgeKitError(Exception):
     """The root: `what` happened, the `hint` that says what to do next, the `evidence` behind it.
 
     Args:
-        what: one sentence, no newline needed; newlines are folded.
-        hint: the next step, as an instruction.
+        what: one sentence, no newline needed; newlines are folded. Whatever it quotes, it stays short, and no
+            control character of it reaches a terminal.
+        hint: the next step, as an instruction; likewise.
         evidence: raw text that backs `what` (the tail of a log, a command's output); kept, not printed.
     """
 
     exit_code = 1
 
     def __init__(self, what: str, *, hint: str = "", evidence: str = "") -> None:
-        self.what = " ".join(what.split())
-        self.hint = " ".join(hint.split())
+        self.what = _line(what)
+        self.hint = _line(hint)
         self.evidence = evidence
         super().__init__(self.what)
 
@@ -67,7 +70,7 @@ class UnknownNameError(UsageError):
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
+        names, name = sorted(known), name[:_QUOTED]
         super().__init__(f"unknown {kind} {name!r}", hint=_offer(name, names))
 
 
@@ -141,6 +144,11 @@ class ResultError(EdgeKitError):
 
 class ProtocolError(ResultError):
     """An answer that can't be read: foreign, truncated or out of bounds."""
+
+
+def _line(text: str) -> str:
+    shown = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return shown if len(shown) <= _LINE else f"{shown[: _LINE // 2]} ... {shown[-_LINE // 2 :]}"
 
 
 def _offer(name: str, known: list[str]) -> str:

@@ -23,7 +23,7 @@ _STICKY = 16
 _THERMAL = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 _HELD_BACK = 2
 """From Android's "moderate" on the system may throttle; "light" is a warning to programs."""
-_STATUS = {2: "charging", 3: "discharging", 4: "not charging", 5: "full"}
+_STATUS = {"2": "charging", "3": "discharging", "4": "not charging", "5": "full"}
 _COLDEST, _HOTTEST, _MILLI = -40.0, 150.0, 2000.0
 _CPU_ZONE = re.compile(r"cpu|soc|core|pkg|cluster|k10temp|tctl|\b(big|mid|little)\b", re.IGNORECASE)
 _NO_CPU = re.compile(r"gpu|npu|batt|charg|skin|modem|wifi|ddr|pmic", re.IGNORECASE)
@@ -141,7 +141,7 @@ def _current(lines: Iterable[str]) -> Iterable[str]:
 
 def _zone(name: str, text: str) -> Zone | None:
     """Return a zone of sysfs; its unit goes by its size: mC by the rules, 0.1 C and C on some phones."""
-    if not re.fullmatch(r"-?\d{1,7}", text.strip()):
+    if not re.fullmatch(r"-?[0-9]{1,7}", text.strip()):
         return None
     value = float(text)
     celsius = value / (1000 if abs(value) >= _MILLI else 10 if abs(value) > _HOTTEST else 1)
@@ -150,7 +150,11 @@ def _zone(name: str, text: str) -> Zone | None:
     return Zone(name=name, celsius=celsius, cpu=cpu) if value and _COLDEST < celsius < _HOTTEST else None
 
 
-_HAL = re.compile(r"Temperature\{mValue=(-?[\d.]{1,20}), mType=(-?\d+), mName=([^,}]{1,60}), mStatus=(\d)\}")
+_HAL = re.compile(
+    r"Temperature\{mValue=(-?[0-9]{1,9}(?:\.[0-9]{0,9})?), mType=(-?[0-9]{1,9}), "
+    r"mName=([^,}]{1,60}), mStatus=[0-9]\}"
+)
+_PERCENT = re.compile(r"100|[0-9]{1,2}")
 
 
 def _hal_zone(line: str) -> Zone | None:
@@ -165,7 +169,7 @@ def _hal_zone(line: str) -> Zone | None:
 def _thermal(lines: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for line in lines:
-        if match := re.search(r"Thermal Status: (\d)\b", line):
+        if match := re.search(r"Thermal Status: ([0-9])\b", line):
             found["thermal_status"] = int(match[1])
         if "IsStatusOverride: true" in line:
             found["thermal_override"] = True
@@ -211,14 +215,14 @@ def _battery(lines: list[str]) -> dict[str, Any]:
     """Read `dumpsys battery`; after `set` or `unplug` all of it is pretended, and nothing of it is taken."""
     if any("UPDATES STOPPED" in line for line in lines):
         return {"battery_faked": True}
-    table = dict(line.strip().split(": ", 1) for line in lines if ": " in line)
+    table = {key: value for key, colon, value in (line.strip().partition(": ") for line in lines) if colon}
     found: dict[str, Any] = {}
     powered = [value for key, value in table.items() if key.endswith(" powered")]
     if powered:
         found["plugged"] = "true" in powered
-    if (status := table.get("status", "")).isdigit() and int(status) in _STATUS:
-        found["power_status"] = _STATUS[int(status)]
-    if (level := table.get("level", "")).isdigit():
+    if (status := table.get("status", "")) in _STATUS:
+        found["power_status"] = _STATUS[status]
+    if _PERCENT.fullmatch(level := table.get("level", "")):
         found["battery_percent"] = int(level)
     return found
 
@@ -232,7 +236,7 @@ def _supplies(lines: list[str]) -> dict[str, Any]:
             continue
         if kind == "Battery" and status:
             found["power_status"] = status.lower()[:_MAX_TEXT]
-            if percent.isdigit():
+            if _PERCENT.fullmatch(percent):
                 found["battery_percent"] = int(percent)
         elif kind and online.isdigit():
             found["plugged"] = found.get("plugged", False) or online != "0"

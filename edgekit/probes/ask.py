@@ -6,6 +6,7 @@ The answer is data: bounded in size, one line an entry, and whatever is no such 
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ c() {
   "$@" 2>&1 </dev/null | head -c 60000 | while IFS= read -r v; do printf 'ok\t!%s\t%s\n' "$n" "$v"; done
 }
 """
+_MAX_PATH, _MAX_LINE = 500, 4000
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)\s*\Z")
+_LARGEST, _SMALLEST = 1e30, 1e-30
+"""No sensor means more or, but for 0, less; so that products of a few numbers neither overflow nor vanish."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +78,16 @@ class Told:
 
 def natural(path: str) -> tuple[object, ...]:
     """Return a key by which hwmon2 sorts before hwmon10."""
-    return tuple((1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", path))
+    pieces = iter(re.split(r"([0-9]+)", path))
+    pairs = itertools.zip_longest(pieces, pieces, fillvalue="")
+    return tuple((text, len(digits.lstrip("0")), digits.lstrip("0")) for text, digits in pairs)
 
 
 def number_of(text: str) -> float | None:
     """Return the number that a text is, blanks aside, or None: never NaN, infinite, or a part of the text."""
     found = _NUMBER.match(text) if len(text) < 64 and text.isascii() else None  # noqa: PLR2004
     value = float(found[1]) if found else math.inf
-    return value if math.isfinite(value) else None
+    return value if value == 0 or _SMALLEST <= abs(value) <= _LARGEST else None
 
 
 def script_of(probes: Iterable[tuple[str, Probe]]) -> str:
@@ -111,8 +117,9 @@ def read_answer(answer: bytes) -> Told:
     for line in answer[:ANSWER_BYTES].decode("utf-8", "replace").splitlines():
         state, _, rest = line.partition("\t")
         name, tab, value = rest.partition("\t")
-        if not tab or state not in {"ok", "no"}:
+        if not tab or state not in {"ok", "no"} or len(name) > _MAX_PATH or not name.isprintable():
             continue
+        value = "".join(c if c.isprintable() else " " for c in value[:_MAX_LINE])
         if name.startswith("!"):
             commands.setdefault(name[1:], []).append(value)
         elif name.startswith("/"):

@@ -26,10 +26,14 @@ MICROVOLTS = 100_000.0
 _NO_CURRENT = {0.0, -22.0, -2147483648.0, 2147483647.0}
 _MOST_MICROAMPERES = 20e6
 _PMIC = re.compile(
-    r"^\s*([A-Za-z0-9_]{1,40})\s+(?:current|volt)\(\d+\)=([-+0-9.eE]{1,20})([AV])\s*$", re.MULTILINE
+    r"^[ \t]{0,40}([A-Za-z0-9_]{1,40})[ \t]{1,40}(?:current|volt)\(\d+\)=([-+0-9.eE]{1,20})([AV])\s{0,9}$",
+    re.MULTILINE,
 )
-_ODPM_HAL = re.compile(r"\[([^\]\s]{1,60})\][^\s]*\s+([0-9.]{1,20})\s*mWs\b")
-_ODPM_FILE = re.compile(r"^\s*CH\d+\(T=\d+\)\[([^\]\s]{1,60})\],\s*(\d{1,18})\s*$", re.MULTILINE)
+_ODPM_HAL = re.compile(r"\[([^\]\s]{1,60})\]\S{0,60}[ \t]{1,60}([0-9.]{1,20})[ \t]{0,9}mWs\b")
+_ODPM_FILE = re.compile(
+    r"^[ \t]{0,40}CH\d{1,4}\(T=\d{1,20}\)\[([^\]\s]{1,60})\],[ \t]{0,40}(\d{1,18})[ \t\r]{0,40}$",
+    re.MULTILINE,
+)
 
 
 def pmic_numbers(text: str) -> dict[str, float]:

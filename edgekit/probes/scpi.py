@@ -233,11 +233,11 @@ def open_scpi(address: str) -> ScpiMeter:
 def _link(way: str, place: str, options: Mapping[str, str]) -> Link:
     if way == "tcp":
         host, _, port = place.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:  # noqa: PLR2004
             raise UsageError(f"{place!r} is no host and port", hint="give one: 10.0.0.5:5025")
         return TcpLink(host, int(port))
     if way == "serial":
-        if not options["baud"].isdigit():
+        if not re.fullmatch(r"[0-9]{1,8}", options["baud"]):
             raise UsageError(f"baud is {options['baud']!r}", hint="give a number: baud=9600")
         return SerialLink(place, int(options["baud"]))
     raise UnknownNameError("way to a meter", way, ("tcp", "serial"))

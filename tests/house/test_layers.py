@@ -13,7 +13,7 @@ PLACES = {
 }
 
 # What a part may import of ours, itself apart. Everything may import the version.
-GROUND = {"errors", "units", "plugins"}
+GROUND = {"errors", "units", "plugins", "json_types"}
 DATA = GROUND | {"recipe", "artifact", "bundle"}
 ABOVE_TARGETS = DATA | {"targets"}
 MAKERS = {"zoo", "source", "convert"}
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "plugins": set(),
+    "json_types": set(),
     "recipe": DATA,
     "artifact": DATA,
     "bundle": DATA,

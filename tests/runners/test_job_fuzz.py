@@ -4,20 +4,9 @@ import json
 import subprocess
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
-FEW = settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+from edgekit.testing.hostile import VALUES, fuzzed
 
 
 def run(either, content):
@@ -29,8 +18,7 @@ def run(either, content):
     return done
 
 
-@FEW
-@given(data=st.data())
+@fuzzed(st.data(), examples=30)
 def test_a_job_with_any_value_is_run_or_refused(either, data):
     key = data.draw(
         st.sampled_from(sorted(set(either.job) - {"spool", "runs", "max_s", "warmup", "period_ns"}))
@@ -39,8 +27,7 @@ def test_a_job_with_any_value_is_run_or_refused(either, data):
     run(either, json.dumps(job).encode())
 
 
-@FEW
-@given(data=st.data())
+@fuzzed(st.data(), examples=30)
 def test_a_job_with_a_byte_changed_is_run_or_refused(either, data):
     content = bytearray(json.dumps({**either.job, "runs": 3, "warmup": 0, "max_s": 2}).encode())
     start = content.index(b'"run"')  # before it lies the protocol, after it what follows
