@@ -8,7 +8,7 @@ tool does not tell is not in the record. It takes no golden inputs, so nothing p
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -223,18 +223,8 @@ def tool_pass(one: Pass, runtime: Runtime, job: Job, version: str) -> ToolPass:
         max_s=job.max_s,
         period_s=job.period_s,
     )
-    return ToolPass(
-        transport=one.transport,
-        path=one.path,
-        name=one.name,
-        run_id=one.run_id,
-        runs=one.runs,
-        deadline_s=one.deadline_s,
-        on_poll=one.on_poll,
-        runtime=runtime,
-        job=asked,
-        version=version,
-    )
+    same = {field.name: getattr(one, field.name) for field in fields(Pass)}
+    return ToolPass(**same, runtime=runtime, job=asked, version=version)
 
 
 def _printable(text: str) -> str:

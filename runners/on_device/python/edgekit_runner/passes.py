@@ -7,6 +7,7 @@ import gc
 import os
 from typing import Any
 
+from . import mac
 from .conditions import conditions, placed, threads_now
 from .loop import STOP, overhead, timed
 from .memory import Watch
@@ -76,7 +77,7 @@ def latency_pass(job: dict[str, Any], runtime: Any, spool: Spool) -> int:
     with blame("invoke"):
         timed(runtime.invoke, job["warmup"], limit_ns, lambda chunk: warm.extend(took(runtime, chunk)))
         spool.tell("warmup", ns=warm)
-        if threads:
+        if not mac.HERE:
             spool.tell("placed", **placed(threads))
         spool.tell("conditions", **conditions("during", seen))
         count = 0 if STOP else timed(runtime.invoke, job["runs"], limit_ns, give, job["period_ns"])
