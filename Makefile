@@ -17,7 +17,7 @@ DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium \
 	qemu-system-arm qemu-utils kmod e2fsprogs device-tree-compiler
 
-.PHONY: help demo test lint digits bench-convert bench-transfer bench-gate accuracy clean system-demo system-test
+.PHONY: help demo test lint digits bench-convert bench-transfer bench-setup bench-gate accuracy clean system-demo system-test
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -42,6 +42,9 @@ bench-gate: $(VENV)/.demo ## false alarms and power of the gate in simulated noi
 
 bench-transfer: $(VENV)/.test ## time pushes of 50 MB beside scp and adb push (BENCH_ARGS="--rate 0 40 --repeat 9")
 	$(BIN)/python tests/speed/transfer.py $(BENCH_ARGS)
+
+bench-setup: $(VENV)/.test ## time a warm device's set-up, without and with delay on the link (BENCH_ARGS="--delay 0 20 --tell")
+	$(BIN)/python tests/speed/setup.py $(BENCH_ARGS)
 
 accuracy: $(VENV)/.demo ## int8 accuracy of trained networks on photos (DATA=folder)
 	$(BIN)/python tests/speed/accuracy.py $(DATA) $(ACCURACY_ARGS)

@@ -43,6 +43,7 @@ from edgekit.testing import adbd
 from edgekit.testing.adb_double import AdbDouble
 from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
 from edgekit.testing.sshd import Sshd, sshd_program
+from edgekit.testing.trips import Trips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -118,12 +119,9 @@ def round_trips(transport: Transport, file: Path) -> int:
     """Return how many commands a second Depot.put of the same content takes."""
     depot = Depot(transport)
     depot.put(file)
-    with (
-        mock.patch.object(transport, "_execute", wraps=transport._execute) as executed,
-        mock.patch.object(transport, "_feed", wraps=transport._feed) as fed,
-    ):
+    with Trips(transport) as trips:
         depot.put(file)
-    return executed.call_count + fed.call_count
+    return len(trips)
 
 
 def over_ssh(files: tuple[Path, Path], rate: float, repeat: int) -> dict[str, object]:
