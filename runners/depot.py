@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.artifact import digest
 from edgekit.errors import DeviceFullError, DeviceUnfitError, EdgeKitError, ProtocolError, UsageError
+from edgekit.runners.elf import BROKEN_ARCHIVE
 from edgekit.runners.transport.base import TRANSFER_TIMEOUT_S
 from edgekit.runners.transport.command import DIGEST
 from edgekit.runners.wheels import site_name
@@ -290,5 +291,5 @@ def _unpacked(wheel: Path) -> int:
     try:
         with zipfile.ZipFile(wheel) as archive:
             return sum(info.file_size for info in archive.infolist())
-    except zipfile.BadZipFile as error:
+    except BROKEN_ARCHIVE as error:
         raise UsageError(f"{wheel.name} is no wheel: {error}", hint="download it again") from error

@@ -8,9 +8,11 @@ LSB's "symbol versioning".
 
 from __future__ import annotations
 
+import lzma
 import re
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,18 @@ _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NEEDED, _DT_STRTAB, _DT_VERNEED, _DT_VERNEEDNUM = 1, 5, 0x6FFFFFFE, 0x6FFFFFFF
 _MAX_HEADERS, _MAX_DYNAMIC, _MAX_VERSIONS, _MAX_NAME = 256, 4096, 1024, 512
 _MAX_LIBRARY_BYTES = 1 << 30
-_VERSION = re.compile(r"^(GLIBC|GLIBCXX)_(\d+)\.(\d+)(?:\.(\d+))?$")
+_VERSION = re.compile(r"(GLIBC|GLIBCXX)_([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?")
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+)
+"""What zipfile raises for an archive that is none, is damaged, or is packed in no way that it knows."""
 _SHARED = re.compile(r"\.so(\.\d+)*$")
 
 
@@ -137,7 +150,7 @@ def read_needs(data: bytes) -> Needs:
     libraries = tuple(sorted(reader.name(strings + at) for at in needed[:_MAX_VERSIONS]))
     glibc, glibcxx = (0, 0), 0
     for version in _versions(reader, values, strings):
-        match = _VERSION.match(version)
+        match = _VERSION.fullmatch(version)
         if match and match[1] == "GLIBC":
             glibc = max(glibc, (int(match[2]), int(match[3])))
         elif match:
@@ -157,7 +170,7 @@ def wheel_needs(path: Path) -> Needs:
             if any(info.file_size > _MAX_LIBRARY_BYTES for info in inside):
                 raise UsageError(f"{path.name} holds a library of more than {_MAX_LIBRARY_BYTES} bytes")
             found = [read_needs(wheel.read(info)) for info in inside]
-    except zipfile.BadZipFile as error:
+    except BROKEN_ARCHIVE as error:
         raise UsageError(f"{path.name} is no wheel: {error}", hint="download it again") from error
     return _together(path.name, found, {info.filename.rpartition("/")[2] for info in inside})
 
@@ -186,5 +199,9 @@ def _versions(reader: _Reader, values: dict[int, int], strings: int) -> Iterator
         for _ in range(min(count, _MAX_VERSIONS)):
             _, _, _, name, step = reader.take("<IHHII", inner)
             yield reader.name(strings + name)
+            if step == 0:
+                break
             inner += step
+        if following == 0:
+            break
         at += following

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.bundle import write_atomic
 from edgekit.errors import UsageError
+from edgekit.runners.elf import BROKEN_ARCHIVE
 from edgekit.runners.program import native_program
 from edgekit.runners.wheels import cache_folder, fetch_pins, lack_of
 
@@ -72,7 +73,7 @@ def fetch_library(library: Library, facts: Facts, cache: Path | None = None) -> 
             if place.is_file() and zlib.crc32(place.read_bytes()) == info.CRC:
                 return place
             content = archive.read(info)
-    except (KeyError, zipfile.BadZipFile) as error:
+    except (KeyError, *BROKEN_ARCHIVE) as error:
         raise UsageError(f"{wheel.name} does not hold {library.path}", hint="download it again") from error
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(place, content)

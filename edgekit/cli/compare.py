@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.cli.output import INTERRUPTED, out, print_json
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress
-from edgekit.errors import UsageError
 from edgekit.units import parse_share
 
 if TYPE_CHECKING:
@@ -118,19 +116,11 @@ def _on_device(args: Namespace, store: Any) -> Comparison:
 
 
 def _runs(store: Any, text: str) -> list[Run]:
-    from edgekit.bench.run import Run
+    from edgekit.store.exported import SUFFIXES, read_runs
 
     path = Path(text)
-    if path.suffix in {".json", ".jsonl"}:
-        try:
-            lines = path.read_text(encoding="utf-8")
-            data = (
-                json.loads(lines)["runs"] if path.suffix == ".json" else map(json.loads, lines.splitlines())
-            )
-            return [Run.from_json(one) for one in data]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            hint = "write it with: edgekit runs export"
-            raise UsageError(f"{text} holds no exported runs ({error})", hint=hint) from None
+    if path.suffix in SUFFIXES:
+        return read_runs(path)
     if "=" in text:
         return list(store.query(text))
     return [store.get(id_) for id_ in text.split(",")]
