@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgekit.errors import DeviceUnfitError
-from edgekit.runners import native, phone
-from edgekit.runners.wheels import check_python, choose
+from edgekit.runners import glibc, native, phone
+from edgekit.runners.runtime import Build, Library
+from edgekit.runners.wheels import check_python, choose, kept, requirements
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgekit.runners.facts import Facts
-    from edgekit.runners.runtime import Build, Library, Runtime
+    from edgekit.runners.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +35,6 @@ class Choice:
     brings: Build | Library | None
     facts: Facts
     not_native: str = ""
-
-    @property
-    def shown(self) -> str:
-        """What a user reads."""
-        way = f"{self.program} through {self.facts.libc}" if self.through_glibc else self.program
-        return f"{way}: {self.brings.distribution} {self.brings.version}" if self.brings else way
 
 
 def decide(runtime: Runtime, facts: Facts, *, program: str = "auto", device: str = "device") -> Choice:
@@ -68,3 +66,21 @@ def decide(runtime: Runtime, facts: Facts, *, program: str = "auto", device: str
         return Choice(program="python", through_glibc=False, brings=None, facts=facts, not_native=unfit)
     build = choose(runtime, facts, device=device)
     return Choice(program="python", through_glibc=False, brings=build, facts=facts, not_native=unfit)
+
+
+def is_kept(choice: Choice, cache: Path | None = None) -> bool:
+    """Return whether all that a choice brings is kept on this host, so that no network is needed.
+
+    Args:
+        choice: as `decide` returned it.
+        cache: where wheels are kept; None for the user's own.
+    """
+    if choice.through_glibc and not (os.environ.get(glibc.FOLDER) or glibc.kept(cache)):
+        return False
+    facts, brings = choice.facts, choice.brings
+    if isinstance(brings, Library):
+        pin = f"{brings.distribution}=={brings.version}"
+        return kept(pin, brings.python, facts.abi, cache) is not None
+    minor = facts.python_version[1] if facts.python_version else 0
+    pins = requirements(brings, minor) if isinstance(brings, Build) else ()
+    return all(kept(pin, minor, facts.abi, cache) for pin in pins)

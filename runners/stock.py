@@ -71,9 +71,9 @@ def stock(cache: Path | None = None) -> tuple[Item, ...]:
 def select(
     names: Sequence[str] = (), *, abis: Iterable[str] = ABIS, pythons: Iterable[int] = (), phones: bool = True
 ) -> tuple[tuple[str, int, str], ...]:
-    """Return what devices need: (requirement, minor version of Python, machine); of the glibc ("glibc", 0, ...).
+    """Return what devices need, each as (requirement, minor version of Python, machine); see `bring`.
 
-    Without a Python it is what the native program opens, which needs none there.
+    The glibc is ("glibc", 0, "aarch64"). Without a Python it is what the native program opens.
 
     Args:
         names: of runtimes or releases, or "glibc"; empty for all.
