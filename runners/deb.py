@@ -20,6 +20,7 @@ _HEADER = 60
 _SIZE = slice(48, 58)
 _MAX_ENTRIES = 16
 _MAX_UNPACKED = 64 << 20
+_MAX_MEMORY = 256 << 20
 _MAX_FILES = 10_000
 
 
@@ -63,7 +64,7 @@ def _data_of(archive: bytes) -> bytes:
 
 
 def _unpack(packed: bytes) -> bytes:
-    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=4 * _MAX_UNPACKED)
+    decompressor = lzma.LZMADecompressor(format=lzma.FORMAT_XZ, memlimit=_MAX_MEMORY)
     data = decompressor.decompress(packed, max_length=_MAX_UNPACKED)
     if not decompressor.eof:
         raise ValueError(f"it is cut short, or larger than {_MAX_UNPACKED >> 20} MiB")
