@@ -40,17 +40,23 @@ _RUN = 'set -C; echo $$ >"$0.pid" || exit 75; "$@"; echo $? >"$0.rc"'
 _STATE = r"""
 if [ -s "$1.rc" ]; then echo "ended $(cat "$1.rc")"
 elif [ ! -s "$1.pid" ]; then echo "absent 0"
-elif tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline" 2>/dev/null | grep -qF -- "$1"; then
+elif if [ -e /proc/self/cmdline ]; then tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline"
+  else ps -ww -o command= -p "$(cat "$1.pid")"; fi 2>/dev/null | grep -qF -- "$1"; then
   echo "alive $(cat "$1.pid")"
 else echo "gone 0"; fi
 """
 
 END_OF_IT = r"""
+of_pass() {
+  if [ -e /proc/self/cmdline ]; then grep -lF -- "$1.json" /proc/[0-9]*/cmdline
+  else ps -axww -o pid= -o command= | grep -F -- "$1.json" |
+    sed -n '/^ *[0-9]* grep /!s,^ *\([0-9]*\).*,\1,p'; fi
+}
 stop_pass() {
   for s in 15 9; do
     tries=0
-    while alive=; for c in $(grep -lF -- "$1.json" /proc/[0-9]*/cmdline 2>/dev/null); do
-      [ -e "$c" ] || continue
+    while alive=; for c in $(of_pass "$1" 2>/dev/null); do
+      case $c in /*) [ -e "$c" ] || continue ;; esac
       c=${c#/proc/}
       kill -$s "${c%/cmdline}" 2>/dev/null && alive=1
     done; [ -n "$alive" ] && [ "$tries" -lt 20 ]; do

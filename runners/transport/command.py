@@ -27,11 +27,15 @@ DIGEST = r"""digest() {
 
 # What carries the mark in its environment, or (a shell that has yet to set it) in its command line, is killed
 # until two looks in a row find nothing: a process may fork between two looks, or be about to become ours. The
-# pattern $1 does not match its own text, so the killer spares itself.
-KILL = """n=0; clean=0
+# pattern $1 does not match its own text, so the killer spares itself. A Mac has no /proc; its ps tells both.
+KILL = r"""n=0; clean=0
+marked() {
+  if [ -e /proc/self/environ ]; then grep -ls "$1" /proc/[0-9]*/environ /proc/[0-9]*/cmdline
+  else ps -axwwE -o pid= -o command= | grep -- "$1" | sed 's,^ *\([0-9]*\).*,/proc/\1/,'; fi
+}
 while [ $n -lt 30 ]; do
   n=$((n+1)); found=
-  for f in $(grep -ls "$1" /proc/[0-9]*/environ /proc/[0-9]*/cmdline); do
+  for f in $(marked "$1"); do
     p=${f#/proc/}; kill -9 ${p%%/*} 2>/dev/null && found=1
   done
   if [ "$found" ]; then clean=0; else clean=$((clean+1)); fi
@@ -41,8 +45,10 @@ done
 exit 1"""
 
 # $1 is the log, $2 the line. The log is tried where its failure can still be told; the process says its own
-# id after setsid, so that it is its group's too; $(...) ends when it has let go of its standard output.
+# id after setsid, so that it is its group's too; $(...) ends when it has let go of its standard output. A Mac
+# has no setsid, but a Perl that does the same.
 START = """: >"$1" || exit 1
+command -v setsid >/dev/null || setsid() { exec perl -e 'use POSIX; setsid(); exec @ARGV' -- "$@"; }
 pid=$(setsid nohup sh -c 'echo $$; exec >"$0" 2>&1 </dev/null; eval "$1"' "$1" "$2" &)
 [ "$pid" ] && echo "$pid\""""
 

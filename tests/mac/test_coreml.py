@@ -106,13 +106,12 @@ def test_a_mac_is_recognized(transport):
     assert (facts.system, facts.machine, facts.model) == ("darwin", "arm64", "Mac14,3")
     assert facts.memory_bytes == 16 << 30
     found = describe_device(Device.parse("local://"))
-    assert "coremltools" in found["runtimes"]["coreml"]
-    assert found["runtimes"]["litert"].startswith("no: ")
+    assert "coremltools of its own" in str(found["runtimes"]["coreml"])
 
 
 def test_a_package_is_run_and_timed_by_the_frameworks_own_clock(transport, bundle, mac):
     events = play(transport, bundle, RuntimeWish(compute_units="CPU_AND_NE"))
-    latency = [event for event in events if event["pass"] in {"latency"}]
+    latency = [event for event in events if event["pass"] == "latency"]  # noqa: S105
     (hello,) = all_of(latency, "hello")
     assert (hello["threads"], hello["version"]) == (0, "9.0 on macOS 15.1")
     assert all_of(latency, "load")[0]["ns"] == 7_000_000

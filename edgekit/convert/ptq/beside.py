@@ -46,16 +46,16 @@ CEILING = 6.0
 """Of a Relu6."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Seen:
     """Some places of a linear operation, in the twin and in the float network.
 
     Attributes:
         node: the operation.
         shape: of its weights.
-        read: what the places read in the twin, groups x places x inputs.
-        wanted: what they give in the float network, bias included, groups x places x outputs.
-        counts: what each of them counts, as many.
+        read: what the places read in the twin, places x inputs x groups.
+        wanted: what they give in the float network, bias included, places x outputs x groups.
+        counts: what each of them counts, as many; None where all count alike.
     """
 
     node: Any
@@ -63,18 +63,16 @@ class Seen:
     read: Any
     wanted: Any
     counts: Any
+    _spread: Array | None = None
 
     def mended(self, rows: Array) -> Array:
         """Return weights, groups x outputs x inputs, that make up for what is wrong with the inputs."""
         import numpy as np
-        import tensorflow as tf
 
-        if self.read.shape[1] < PLACES * rows.shape[2]:
+        if self.read.shape[0] < PLACES * rows.shape[2]:
             return rows
-        lacking = self.wanted - tf.matmul(self.read, tf.constant(rows.astype("float32")), transpose_b=True)
-        weights = self._weights()
-        spread = covariance(self.read, self.read, weights).astype(np.float64)
-        slope = covariance(self.read, lacking, weights).astype(np.float64)
+        spread = self.spread().astype(np.float64)
+        slope = covariance(self.read, self.wanted - self._given(rows), self._weights())
         size = spread.shape[-1]
         ridge = RIDGE * np.einsum("gii->g", spread) / size
         spread.reshape(len(spread), -1)[:, :: size + 1] += np.maximum(ridge, 1e-12)[:, None]
@@ -82,7 +80,9 @@ class Seen:
 
     def spread(self) -> Array:
         """Return the covariance of what is read, groups x inputs x inputs."""
-        return covariance(self.read, self.read, self._weights())
+        if self._spread is None:
+            self._spread = covariance(self.read, self.read, self._weights())
+        return self._spread
 
     def moved(self, made: Any) -> Array:
         """Return the bias that brings the mean of each output back, of the places that count.
@@ -93,16 +93,29 @@ class Seen:
         import tensorflow as tf
 
         lacking = self.wanted - made_rows(made, self.node, self.shape)
-        total = tf.reduce_sum(self.counts, 1)
-        found: Array = (tf.reduce_sum(lacking * self.counts, 1) / total).numpy()
+        if self.counts is None:
+            means = tf.reduce_mean(lacking, 0)
+        else:
+            means = tf.reduce_sum(lacking * self.counts, 0) / tf.reduce_sum(self.counts, 0)
+        found: Array = tf.transpose(means).numpy()
         return found.reshape(-1)
+
+    def _given(self, rows: Array) -> Any:
+        """Return what weights make of what is read, places x outputs x groups."""
+        import tensorflow as tf
+
+        weights = tf.constant(rows.astype("float32"))
+        if len(rows) == 1:
+            return tf.matmul(self.read[:, :, 0], weights[0], transpose_b=True)[:, :, None]
+        each = tf.transpose(weights, [1, 2, 0])
+        return tf.stack([tf.reduce_sum(self.read * one, 1) for one in tf.unstack(each)], 1)
 
     def _weights(self) -> Any:
         """Return what places count for the weights: of a depthwise convolution, whose channels are apart."""
         import tensorflow as tf
 
         each = self.node.op == "DepthwiseConv2dNative"
-        return tf.reduce_mean(self.counts, 2) if each else None
+        return tf.reduce_mean(self.counts, 1) if each and self.counts is not None else None
 
 
 class Beside:
@@ -145,12 +158,10 @@ class Beside:
         """
         import tensorflow as tf
 
-        wanted = made_rows(self._tape.get(node.name)[0], node, shape)
-        counts = tf.ones_like(wanted)
+        wanted, counts = made_rows(self._tape.get(node.name)[0], node, shape), None
         if bias is not None:
-            width = wanted.shape[2]
             added = self._graph.constants[node_of(bias.input[1])].astype("float32")
-            wanted += tf.reshape(tf.constant(added), [-1, 1, width])
+            wanted += tf.constant(added.reshape(wanted.shape[2], wanted.shape[1]).T.copy())
             counts = self._counts(bias, wanted)
         return Seen(node=node, shape=shape, read=read_rows(read, node, shape), wanted=wanted, counts=counts)
 
@@ -161,7 +172,7 @@ class Beside:
         users = self._tape.readers(bias.name)
         user = self._graph.nodes[users[0]] if len(users) == 1 else None
         if user is None or user.op not in ACTIVATIONS:
-            return tf.ones_like(wanted)
+            return None
         high = self._ranges.get(user.name, (0.0, float(tf.reduce_max(wanted))))[1]
         high = min(high, CEILING) if user.op == "Relu6" else high
         beyond = NEAR * high

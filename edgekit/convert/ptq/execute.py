@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.ptq.grids import SUMS, readers_of
+from edgekit.convert.ties import MOVING
 from edgekit.source.fold import LINEAR
 from edgekit.source.graph import node_of
 
@@ -89,6 +90,15 @@ def last_sums(graph: Graph) -> str:
     while node.op in ("Identity", "Softmax") and node_of(node.input[0]) in graph.nodes:
         node = graph.nodes[node_of(node.input[0])]
     return str(node.name)
+
+
+def ends_of(graph: Graph) -> set[str]:
+    """Return the nodes that hold the outputs: those that only move them about, and what computes them."""
+    node, found = graph.nodes[graph.output], {graph.output}
+    while node.op in (*MOVING, "Softmax") and node_of(node.input[MOVING.get(node.op, 0)]) in graph.nodes:
+        node = graph.nodes[node_of(node.input[MOVING.get(node.op, 0)])]
+        found.add(str(node.name))
+    return found
 
 
 def _value(attribute: Any) -> Any:

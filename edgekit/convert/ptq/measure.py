@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from edgekit.convert.methods import BINS, Histogram, Tally
+from edgekit.convert.methods import BINS, METHODS, Histogram, Tally
 from edgekit.convert.ptq.execute import walk
-from edgekit.convert.ties import tied
+from edgekit.convert.ranges import grid
+from edgekit.convert.ties import MOVING, tied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,6 +97,54 @@ def cut_ranges(
             low, high = (float(edge) for edge in (record.spans[name][0].min(), record.spans[name][1].max()))
             found[name] = _tally(values, low, high).range("mse")
     return tied(graph_def, found)
+
+
+def picked_ranges(
+    samples: Mapping[str, np.ndarray[Any, Any]], record: CalibrationRecord, graph_def: Any
+) -> tuple[dict[str, tuple[float, float]], dict[str, str]]:
+    """Return each tensor's range by the method that costs its values least, and that method's name.
+
+    Every method's range is tried on the very values: rounded to its grid and cut at its ends.
+
+    Args:
+        samples: some values of each tensor, by name.
+        record: with the extremes of each channel over all calibration inputs.
+        graph_def: of a graph with the same operations.
+    """
+    found, picked = dict(record.ranges), {}
+    operations = {node.name: node.op for node in graph_def.node}
+    for name, values in samples.items():
+        moved = operations.get(name.split(":")[0]) in MOVING  # it has the range of what it moves
+        if name in record.spans and name != "input" and not moved:
+            offered = _offered(values, record, name)
+            costs = {method: _cost(values, limits) for method, limits in offered.items()}
+            picked[name] = min(costs, key=lambda method: costs[method])  # the first of equals: METHODS' order
+            found[name] = offered[picked[name]]
+    return tied(graph_def, found), picked
+
+
+def _offered(
+    values: np.ndarray[Any, Any], record: CalibrationRecord, name: str
+) -> dict[str, tuple[float, float]]:
+    """Return a tensor's range by each method."""
+    low, high = (float(edge) for edge in (record.spans[name][0].min(), record.spans[name][1].max()))
+    tally = _tally(values, low, high)
+    means = record.means.get(name)
+    if means is None:
+        return {method: tally.range(method) for method in METHODS if method != "moving-average"}
+    tally.mean_low, tally.mean_high, tally.weight = float(means[0].min()), float(means[1].max()), 1.0
+    return {method: tally.range(method) for method in METHODS}
+
+
+def _cost(values: np.ndarray[Any, Any], limits: tuple[float, float]) -> float:
+    """Return the squared error of storing values in 8 bits."""
+    import numpy as np
+
+    held = grid(*limits)
+    places = np.rint(values.reshape(-1) * np.float32(1 / held.scale))
+    np.clip(places, -128 - held.zero_point, 127 - held.zero_point, out=places)
+    lost = places * np.float32(held.scale) - values.reshape(-1)
+    return float(np.dot(lost, lost))
 
 
 def _tally(values: np.ndarray[Any, Any], low: float, high: float) -> Tally:

@@ -28,7 +28,7 @@ def moments(values: Any, node: Any, kernel: tuple[int, ...]) -> Array:
 
 
 def read_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
-    """Return what some places of a linear operation's output read: groups x places x inputs.
+    """Return what some places of a linear operation's output read: places x inputs x groups.
 
     Args:
         values: what the operation reads, batch first.
@@ -38,16 +38,14 @@ def read_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
     if node.op == "MatMul":
-        return _drawn(values, values.shape[1])[None]
+        return _drawn(values, values.shape[1])[:, :, None]
     size = _size(node, kernel)
     rows = _patches(values, node, kernel, size)
-    if node.op == "DepthwiseConv2dNative":
-        return tf.transpose(rows, [2, 0, 1])
-    return tf.reshape(rows, [1, rows.shape[0], size])
+    return rows if node.op == "DepthwiseConv2dNative" else tf.reshape(rows, [-1, size, 1])
 
 
 def made_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
-    """Return what an operation gives at the places that `read_rows` looks at: groups x places x outputs.
+    """Return what an operation gives at the places that `read_rows` looks at: places x outputs x groups.
 
     Args:
         values: what the operation gives, batch first.
@@ -59,27 +57,35 @@ def made_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
     width = values.shape[-1]
     rows = _drawn(tf.reshape(values, [-1, width]), _size(node, kernel))
     if node.op != "DepthwiseConv2dNative":
-        return rows[None]
-    return tf.transpose(tf.reshape(rows, [rows.shape[0], kernel[2], kernel[3]]), [1, 0, 2])
+        return rows[:, :, None]
+    if kernel[3] == 1:
+        return rows[:, None]
+    return tf.transpose(tf.reshape(rows, [-1, kernel[2], kernel[3]]), [0, 2, 1])
 
 
 def covariance(rows: Any, others: Any, weights: Any = None) -> Array:
     """Return how columns vary together, groups x columns x the others' columns.
 
     Args:
-        rows: groups x places x columns.
+        rows: places x columns x groups.
         others: the same places of something else.
-        weights: what each place counts, groups x places; None counts all alike.
+        weights: what each place counts, places x groups; None counts all alike.
     """
     import tensorflow as tf
 
     if weights is None:
-        centred = [values - tf.reduce_mean(values, 1, keepdims=True) for values in (rows, others)]
-        found = tf.matmul(*centred, transpose_a=True) / rows.shape[1]
+        left = rows - tf.reduce_mean(rows, 0)
+        right = left if others is rows else others - tf.reduce_mean(others, 0)
+        left /= float(rows.shape[0])
     else:
-        shares = (weights / tf.reduce_sum(weights, 1, keepdims=True))[:, :, None]
-        centred = [v - tf.reduce_sum(v * shares, 1, keepdims=True) for v in (rows, others)]
-        found = tf.matmul(centred[0] * shares, centred[1], transpose_a=True)
+        shares = (weights / tf.reduce_sum(weights, 0))[:, None]
+        left = rows - tf.reduce_sum(rows * shares, 0)
+        right = left if others is rows else others - tf.reduce_sum(others * shares, 0)
+        left *= shares
+    if rows.shape[2] == 1:
+        found = tf.matmul(left[:, :, 0], right[:, :, 0], transpose_a=True)[None]
+    else:
+        found = tf.matmul(*(tf.transpose(v, [2, 1, 0]) for v in (left, right)), transpose_b=True)
     result: Array = found.numpy()
     return result
 

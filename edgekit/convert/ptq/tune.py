@@ -3,6 +3,7 @@
     repair    dead channels no longer stretch what all channels share; the network stays what it is
     equalize  channels of one tensor get ranges nearer to each other; the network stays what it is
     ranges    each tensor's range is cut where rounding and clipping together cost least
+    pick      each tensor's range is that of the calibration method which costs its values least
     bias      biases take back what the means of the outputs have moved by
     round     weights are rounded together, for the outputs' sake
 
@@ -20,14 +21,15 @@ from edgekit.convert.methods import DEFAULT_METHOD
 from edgekit.convert.observe import calibrate
 from edgekit.convert.ptq.channels import channels_of
 from edgekit.convert.ptq.equalize import equalized, factors_for, scaled_spans
-from edgekit.convert.ptq.execute import shapes_of
+from edgekit.convert.ptq.execute import ends_of, shapes_of
 from edgekit.convert.ptq.grids import stored
 from edgekit.convert.ptq.look import layers_of
-from edgekit.convert.ptq.measure import cut_ranges, is_row, keeps_a_batch, prints_of
+from edgekit.convert.ptq.measure import cut_ranges, is_row, keeps_a_batch, picked_ranges, prints_of
 from edgekit.convert.ptq.reference import Reference, reference_of
 from edgekit.convert.ptq.repair import LEAST, repaired
 from edgekit.convert.ptq.score import Score, score
 from edgekit.convert.ptq.twin import Mending, Twin, run_twin
+from edgekit.convert.ranges import PICKED
 from edgekit.convert.threads import one_thread
 from edgekit.convert.ties import tied
 from edgekit.errors import UnknownNameError, UsageError
@@ -45,13 +47,13 @@ if TYPE_CHECKING:
     from edgekit.convert.ranges import CalibrationRecord
     from edgekit.source import FrozenGraph
 
-METHODS = ("repair", "equalize", "ranges", "bias", "round")
+METHODS = ("repair", "equalize", "ranges", "pick", "bias", "round")
 AUTO, NONE = "auto", "none"
 SAMPLE = 32
 """Inputs that the methods work on, at most, evenly spread over the calibration data."""
 FEWEST = 4
 """Inputs of a sample from which it can be told what helps on others."""
-TOGETHER = ("ranges", "bias", "round")
+TOGETHER = ("ranges", "pick", "bias", "round")
 """The methods that are measured on several inputs at once."""
 LOOKED_AT = 4
 """Inputs of the sample that the layers are looked at with."""
@@ -191,10 +193,10 @@ class _Tuner:
         best, _ = self._seen(repaired)
         before, twin = self._try("plain", best)
         found = before
-        for names in (("equalize", "bias"), ("bias",), ("ranges",), ("round",)):
+        for names in (("equalize", "bias"), ("bias",), ("pick",), ("round",)):
             if len(self._sample) < FEWEST or found.good or set(names) <= set(best.methods):
                 continue
-            if names == ("ranges",) and best.record.method != DEFAULT_METHOD:
+            if names == ("pick",) and best.record.method != DEFAULT_METHOD:
                 continue  # another method was asked for by name
             candidate = best
             for name in names:
@@ -234,7 +236,12 @@ class _Tuner:
         return dataclasses.replace(candidate, reference=found), found
 
     def _with(self, name: str, candidate: _Candidate) -> _Candidate:
-        make = {"repair": self._repaired, "equalize": self._equalized, "ranges": self._ranged}
+        make = {
+            "repair": self._repaired,
+            "equalize": self._equalized,
+            "ranges": self._ranged,
+            "pick": self._picked,
+        }
         return make[name](candidate) if name in make else candidate.also(name)
 
     def _repaired(self, candidate: _Candidate) -> _Candidate:
@@ -264,7 +271,8 @@ class _Tuner:
         ranges = {n: (float(low.min()), float(high.max())) for n, (low, high) in spans.items()}
         ranges["input"] = record.ranges["input"]
         ranges = tied(self._frozen.graph_def, ranges)
-        record = dataclasses.replace(record, ranges=ranges, spans=spans)
+        means = scaled_spans(record.means, factors)
+        record = dataclasses.replace(record, ranges=ranges, spans=spans, means=means)
         return candidate.also("equalize", graph=graph, record=record, reference=reference)
 
     def _ranged(self, candidate: _Candidate) -> _Candidate:
@@ -273,6 +281,15 @@ class _Tuner:
         return candidate.also(
             "ranges", record=dataclasses.replace(candidate.record, ranges=ranges, method="mse")
         )
+
+    def _picked(self, candidate: _Candidate) -> _Candidate:
+        candidate, reference = self._seen(candidate)
+        ends = ends_of(candidate.graph)  # their largest values are the answers: nothing is cut off
+        held = stored(candidate.graph, reference.samples) - ends
+        samples = {name: values for name, values in reference.samples.items() if name in held}
+        ranges, _ = picked_ranges(samples, candidate.record, self._frozen.graph_def)
+        record = dataclasses.replace(candidate.record, ranges=ranges, method=PICKED)
+        return candidate.also("pick", record=record)
 
     def _measured(self, graph: Graph, like: CalibrationRecord) -> CalibrationRecord:
         return calibrate(_refrozen(self._frozen, graph), self._data, like.method)
