@@ -17,7 +17,7 @@ DEMO_PACKAGES := mmdebstrap arch-test qemu-user-static openssh-client
 TEST_PACKAGES := $(DEMO_PACKAGES) openssh-server adb mksh toybox busybox gcc libc6-dev chromium \
 	qemu-system-arm qemu-utils kmod e2fsprogs device-tree-compiler
 
-.PHONY: help demo test lint digits bench-convert bench-transfer bench-setup bench-gate accuracy clean system-demo system-test
+.PHONY: help demo test lint digits bench-convert bench-transfer bench-setup bench-gate bench-stats accuracy clean system-demo system-test
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -45,6 +45,12 @@ bench-transfer: $(VENV)/.test ## time pushes of 50 MB beside scp and adb push (B
 
 bench-setup: $(VENV)/.test ## time a warm device's set-up, without and with delay on the link (BENCH_ARGS="--delay 0 20 --tell")
 	$(BIN)/python tests/speed/setup.py $(BENCH_ARGS)
+
+bench-stats: $(VENV)/.demo ## how often the intervals hold the truth (STATS_ARGS="--draws 1000 --only P95")
+	$(BIN)/python tests/speed/stats.py $(STATS_ARGS)
+
+fuzz: $(VENV)/.test ## spoil all that devices, instruments and others' files say, for ten minutes (FUZZ_S=60)
+	$(BIN)/python tests/hostile/long.py $(FUZZ_SEED)
 
 accuracy: $(VENV)/.demo ## int8 accuracy of trained networks on photos (DATA=folder)
 	$(BIN)/python tests/speed/accuracy.py $(DATA) $(ACCURACY_ARGS)

@@ -36,7 +36,7 @@ _UNPACK_TIMEOUT_S = 900.0
 _SETTLED_NS = 2_000_000_000
 _DIGESTS: dict[tuple[str, int, int, int, int, int], tuple[str, int]] = {}
 _SHA256 = re.compile(r"\b[0-9a-f]{64}\b")
-_LISTED = re.compile(r"([0-9]{1,15})\s+([A-Za-z0-9._/+-]{1,300})")
+_LISTED = re.compile(r"([0-9]{1,15})\s+((?:store|site|runs)/[A-Za-z0-9._+-]{1,200})")
 _NAME = re.compile(r"[A-Za-z0-9._+-]{1,150}")
 _ROOM = f"""{DIGEST}
 umask 077

@@ -149,7 +149,7 @@ def _try_import(transport: Transport, command: Sequence[str], runtime: Runtime, 
     result = transport.run(argv, timeout_s=_TRIAL_TIMEOUT_S, env=dict(runtime.env))
     try:
         version = json.loads(result.text.splitlines()[-1])["version"] if result.exit_code == 0 else ""
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (IndexError, KeyError, TypeError, ValueError, RecursionError):
         version = ""
     if isinstance(version, str) and version and version.isprintable():
         return version[:100]
@@ -165,5 +165,5 @@ def _why(exit_code: int, tail: str) -> str:
     last = tail.splitlines()[-1] if tail else ""
     try:
         return str(json.loads(last)["message"])[:300]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return f"it {how_ended(exit_code)}" if exit_code > 128 or not last else last[:300]  # noqa: PLR2004

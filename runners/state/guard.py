@@ -16,6 +16,7 @@ from edgekit.errors import (
     DeviceError,
     DeviceUnfitError,
     EdgeKitError,
+    ProtocolError,
     StableDeviceError,
     UsageError,
 )
@@ -46,6 +47,7 @@ def check(transport: Transport, changes: Sequence[Change]) -> None:
         UsageError: one thing shall have two values, or what is there now can't be journalled.
         DeviceUnfitError: the device has no such thing.
         StableDeviceError: this login may not write it.
+        ProtocolError: its answer can't be read.
     """
     seen: set[tuple[str, str]] = set()
     for change in changes:
@@ -53,6 +55,9 @@ def check(transport: Transport, changes: Sequence[Change]) -> None:
             raise UsageError(f"{change.label} shall have two values", hint="ask for one")
         seen.add((change.kind, change.name))
     told = ask(transport, CHECK, *_triples(changes)) if changes else []
+    if len(told) != len(changes):
+        what = f"{transport.device.address}: it told of {len(told)} values, {len(changes)} were asked for"
+        raise ProtocolError(what, hint="look whether its login prints something")
     for change, line in zip(changes, told, strict=True):
         _check_one(transport, change, line)
 

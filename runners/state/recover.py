@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -80,8 +81,8 @@ def left_of(transport: Transport, result: CommandResult) -> Left:
         state="journal",
         same_boot=line.kind == "same",
         watched=line.name == "alive",
-        age_s=int(age) if age.lstrip("-").isdigit() else None,
-        silence_s=int(silence) if silence.isdigit() else 0,
+        age_s=int(age) if re.fullmatch(r"-?[0-9]{1,15}", age) else None,
+        silence_s=int(silence) if re.fullmatch(r"[0-9]{1,9}", silence) else 0,
         nonce=nonce,
         who=who,
     )

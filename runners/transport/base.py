@@ -11,6 +11,7 @@ import contextlib
 import re
 import secrets
 import shlex
+import shutil
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -49,6 +50,7 @@ DEFAULT_TIMEOUT_S = 30.0
 TRANSFER_TIMEOUT_S = 600.0
 T = TypeVar("T")
 _SHA256 = re.compile(r"\b[0-9a-fA-F]{64}\b")
+_PID = re.compile(r"[1-9][0-9]{0,8}")
 
 __all__ = [
     "DEFAULT_TIMEOUT_S",
@@ -261,8 +263,13 @@ class Transport(ABC):
 
         Raises:
             CommandFailedError: the log can't be written.
+            ProtocolError: the device told no process id.
         """
-        return int(self.check(start_argv(argv, log=log, env=env, cwd=cwd)).text.split()[-1])
+        told = self.check(start_argv(argv, log=log, env=env, cwd=cwd)).text.split()
+        if not told or not _PID.fullmatch(told[-1]):
+            what = f"{self.device.address}: no process id came back, but {' '.join(told)[-80:]!r}"
+            raise ProtocolError(what, hint="look whether its login prints something")
+        return int(told[-1])
 
     def kill_group(self, pid: int) -> None:
         """Kill a command that `start` started, with all its children; gone already is fine."""
@@ -356,7 +363,7 @@ class Transport(ABC):
         part = local.with_name(f"{local.name}.part")
         try:
             self._receive(remote, part, timeout_s=timeout_s)
-            if digest(part)[0] != sha256:
+            if part.is_symlink() or not part.is_file() or digest(part)[0] != sha256:
                 raise DeviceLostError(self.device.address, f"{remote} arrived changed", hint="try again")
             part.replace(local)
         except OSError as error:
@@ -364,6 +371,8 @@ class Transport(ABC):
                 f"{local} can't be written: {error.strerror}", hint="choose another place"
             ) from error
         finally:
+            if part.is_dir() and not part.is_symlink():  # what a device may send for a file
+                shutil.rmtree(part, ignore_errors=True)
             part.unlink(missing_ok=True)
 
     def sha256(self, remote: str) -> str:
