@@ -35,16 +35,20 @@ _LOOK_EVERY = 3
 _LOG_BYTES = 2000
 _BEGIN_S, _LEAVE_S = 20.0, 10.0
 # $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
-_RUN = 'set -C; echo $$ >"$0.pid" || exit 75; "$@"; echo $? >"$0.rc"'
+_BOOT = "/proc/sys/kernel/random/boot_id"
+_RUN = f'set -C; echo $$ >"$0.pid" || exit 75; cat {_BOOT} >"$0.boot" 2>/dev/null; "$@"; echo $? >"$0.rc"'
 # $1 is the pass's path without its ending. One word for what the process is, then its exit code.
-_STATE = r"""
+_STATE = rf"""
 if [ -s "$1.rc" ]; then echo "ended $(cat "$1.rc")"
 elif [ ! -s "$1.pid" ]; then echo "absent 0"
 elif if [ -e /proc/self/cmdline ]; then tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline"
   else ps -ww -o command= -p "$(cat "$1.pid")"; fi 2>/dev/null | grep -qF -- "$1"; then
   echo "alive $(cat "$1.pid")"
+elif [ -s "$1.boot" ] && [ "$(cat "$1.boot")" != "$(cat {_BOOT})" ]; then echo "rebooted 0"
+elif [ "$(df -Pk "$1.json" 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d' ' -f4)" = 0 ]; then echo "full 0"
 else echo "gone 0"; fi
 """
+_STATES = ("alive", "ended", "gone", "absent", "rebooted", "full")
 
 END_OF_IT = r"""
 of_pass() {
@@ -185,7 +189,10 @@ class Pass:
             yield from self._events_of(data)
 
     def state(self) -> str:
-        """Return what its process is: "alive", "ended", "gone" or "absent" (it never began)."""
+        """Return what its process is: "alive", "ended", "absent" (it never began), or why it is no more.
+
+        That is "gone", "rebooted" (the device) or "full" (its disk).
+        """
         return self._keep_trying(self._state)[0]
 
     def _events_of(self, data: bytes) -> Iterator[dict[str, Any]]:
@@ -235,13 +242,14 @@ class Pass:
             )
         last = next((line for line in reversed(log.splitlines()) if line.strip()), "")
         shown = f"{what}: {last[:200]}" if last else what
-        hint = f"what it left lies in {self.path.rpartition('/')[0]} there"
+        folder = self.path.rpartition("/")[0]
+        hint = _HINTS.get((state, code), _HINTS[state, 0]).format(folder=folder)
         raise StableDeviceError(self.transport.device.address, shown, hint=hint, evidence=log)
 
     def _state(self) -> tuple[str, int]:
-        """Return ("alive", pid), ("ended", exit code), ("gone", 0) or ("absent", 0)."""
+        """Return ("alive", pid), ("ended", exit code) or (another of `_STATES`, 0)."""
         told = self.transport.check(["sh", "-c", _STATE, "sh", self.path]).text.split()
-        if len(told) != 2 or told[0] not in {"alive", "ended", "gone", "absent"} or not told[1].isdigit():  # noqa: PLR2004
+        if len(told) != 2 or told[0] not in _STATES or not told[1].isdigit():  # noqa: PLR2004
             raise self._foreign(f"{' '.join(told)[:80]!r} about its process")
         return told[0], int(told[1])
 
@@ -249,7 +257,7 @@ class Pass:
         """Wait until the process is no more, so that it does not run beside the next pass."""
         end = time.monotonic() + _LEAVE_S
         while time.monotonic() < end:
-            if self._keep_trying(self._state)[0] in {"ended", "gone"}:
+            if self._keep_trying(self._state)[0] != "alive":
                 self._gone = True
                 return
             time.sleep(_FIRST_POLL_S)
@@ -267,7 +275,7 @@ class Pass:
 
     def _kill_once(self) -> None:
         state, pid = self._state()
-        if state in {"alive", "gone"}:
+        if state not in {"ended", "absent"}:
             self.transport.run(["sh", "-c", f'{END_OF_IT}stop_pass "$1"', "sh", self.path])
         if state == "alive":
             self.transport.kill_group(pid)
@@ -308,10 +316,25 @@ def last_of(stream: Generator[T]) -> Iterator[T]:
         yield from stream
 
 
+_LIES = "what it left lies in {folder} there"
+_HINTS = {
+    ("ended", 0): _LIES,
+    ("ended", 128 + signal.SIGKILL): f"look for the out-of-memory killer in its kernel's log; {_LIES}",
+    ("gone", 0): _LIES,
+    ("absent", 0): "look at its load, then try again",
+    ("rebooted", 0): f"look at its power and its heat; {_LIES}",
+    ("full", 0): f"free some space there; {_LIES}",
+}
+_WAYS = {
+    "gone": "vanished",
+    "absent": "never began",
+    "rebooted": "was ended by the device's restart",
+    "full": "broke off on a full disk",
+}
+
+
 def _how(state: str, code: int) -> str:
-    if state == "ended":
-        return how_ended(code)
-    return "vanished" if state == "gone" else "never began"
+    return how_ended(code) if state == "ended" else _WAYS[state]
 
 
 def how_ended(code: int) -> str:

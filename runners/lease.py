@@ -154,7 +154,7 @@ class Lease:
             self.take(LEASE_S)
 
     def give_back(self) -> None:
-        """Give the lease back, as far as the link allows; what stays there expires, or this process takes it."""
+        """Give the lease back, as far as the link allows; else it expires, or this process takes it over."""
         if not self.held:
             return
         self.held = False

@@ -23,7 +23,9 @@ from edgekit.bench.checks import DONE
 from edgekit.bench.golden import stage
 from edgekit.bench.metering import Metering, metering
 from edgekit.bench.precision import Watch
+from edgekit.bench.progress import Progress
 from edgekit.bench.record import Header, from_events
+from edgekit.bench.recover import recover_runs
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.runners.cores import cores_of
 from edgekit.runners.follow import last_of
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from edgekit.bench.journal import Journal
     from edgekit.bench.plan import BenchPlan, Item, Skipped
+    from edgekit.bench.recover import Recovered
     from edgekit.bench.run import Run
     from edgekit.runners.conditions import Zone
     from edgekit.runners.state import Guard
@@ -52,41 +56,6 @@ class RunSaver(Protocol):
 
     def save(self, run: Run) -> None:
         """Keep a run whole, or raise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a bench has come.
-
-    Attributes:
-        device: where.
-        recipe: what, or "" while the device itself is at work.
-        phase: "connect", "prepare", "cool", "run", "saved" or "failed".
-        index: which item of the plan, from 1 on; 0 while the device itself is at work.
-        items: how many the plan has.
-        done: timed invocations so far.
-        total: how many were asked for.
-        note: what there is to see meanwhile: the temperature while it cools.
-    """
-
-    device: str
-    recipe: str
-    phase: str
-    index: int
-    items: int
-    done: int
-    total: int
-    note: str = ""
-
-    def __str__(self) -> str:
-        words = {
-            "connect": "connecting",
-            "prepare": "bringing the runtime",
-            "run": "running",
-            "cool": "cooling",
-        }
-        what = f" {self.recipe} ({self.index} of {self.items})" if self.recipe else ""
-        return f"{self.device}: {words.get(self.phase, self.phase)}{what}{self.note}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +90,7 @@ class BenchResult:
         failed: what did not run, or not to its end.
         interrupted: whether ctrl-C ended it.
         kept: whether the store kept all runs; the bench ended at the first that it could not keep.
+        recovered: what became of earlier runs on these devices that this host had begun and not ended.
     """
 
     runs: tuple[Run, ...]
@@ -128,6 +98,7 @@ class BenchResult:
     failed: tuple[Failure, ...]
     interrupted: bool = False
     kept: bool = True
+    recovered: tuple[Recovered, ...] = ()
 
 
 def execute(
@@ -136,6 +107,7 @@ def execute(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     opened: Callable[[Device], AbstractContextManager[Transport]] | None = None,
+    journal: Journal | None = None,
 ) -> BenchResult:
     """Run a plan.
 
@@ -144,12 +116,14 @@ def execute(
         store: keeps every run when it is over; None to keep none.
         on_progress: told of every step.
         opened: opens a device for the time of a `with` statement; None for a connection of its own.
+        journal: where runs are written down before they begin, so that those whose host dies are found again
+            by the next bench of that device; None for no such thing.
 
     Returns:
         All that ran and all that did not. Nothing is raised for a device's or an artifact's trouble; a run
         that the store could not keep ends the bench and is among `runs` and `failed`.
     """
-    bench = _Bench(plan, store, on_progress, opened or open_transport)
+    bench = _Bench(plan, store, on_progress, opened or open_transport, journal)
     interrupted, kept = False, True
     try:
         for device in plan.devices:
@@ -164,6 +138,7 @@ def execute(
         failed=tuple(bench.failed),
         interrupted=interrupted,
         kept=kept,
+        recovered=tuple(bench.recovered),
     )
 
 
@@ -180,8 +155,11 @@ class _Bench:
         store: RunSaver | None,
         on_progress: Callable[[Progress], None] | None,
         opened: Callable[[Device], AbstractContextManager[Transport]],
+        journal: Journal | None,
     ) -> None:
         self.plan = plan
+        self.recovered: list[Recovered] = []
+        self._journal = journal
         self.runs: list[Run] = []
         self.failed: list[Failure] = []
         self._store = store
@@ -214,6 +192,7 @@ class _Bench:
                 del left[: len(items)]
                 _mend(transport, error)
                 return
+            self._recover(transport)
             try:
                 with changed(transport, changes) as guard:
                     for item in items:
@@ -227,17 +206,33 @@ class _Bench:
                     self._failed(transport.device, (), error)
                 left[:] = [item for item in left if item not in items]
 
+    def _recover(self, transport: Transport) -> None:
+        """Keep what earlier runs left there; the device is ours by now, so that none of them runs."""
+        if self._journal is None:
+            return
+        try:
+            self.recovered.extend(recover_runs(transport, self._journal))
+        except EdgeKitError as error:
+            self._failed(transport.device, (), error)
+            _mend(transport, error)
+
     def _item(self, runner: Runner, item: Item, guard: Guard) -> EdgeKitError | None:
         """Make one run and keep it, whole or broken off; return what went wrong on the way."""
         try:
             with metering(runner, self.plan.power) as power:
-                return self._run(runner, item, power, Around(runner.transport, self.plan.state, guard))
+                header, around = self._header(runner, item), Around(runner.transport, self.plan.state, guard)
+                if self._journal is not None:
+                    self._journal.begin(header, power.passes(self.plan.passes))
+                trouble = self._run(runner, header, power, around)
+                if self._journal is not None:
+                    self._journal.settle(header.id, trouble)
+                return trouble
         except EdgeKitError as error:  # power was asked for, and nothing there can measure it
             self._fail([item], error)
             return error
 
-    def _run(self, runner: Runner, item: Item, power: Metering, around: Around) -> EdgeKitError | None:
-        header = self._header(runner, item)
+    def _run(self, runner: Runner, header: Header, power: Metering, around: Around) -> EdgeKitError | None:
+        item = header.item
         events: list[dict[str, Any]] = []
         trouble: EdgeKitError | None = None
         started = time.monotonic()

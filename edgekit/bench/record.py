@@ -104,7 +104,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
 
 def _ended(timed: Iterable[Event], broken: str) -> str:
     for event in timed:
-        if event["e"] == "end":
+        if event["e"] == "end" and not (broken and event["reason"] == "stopped"):
             return str(event["reason"])
     told = next((f"{e['kind']}: {e['message']}" for e in timed if e["e"] == "error"), "")
     return told or broken or "no end was told"

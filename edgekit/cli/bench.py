@@ -157,6 +157,7 @@ def bench(args: Namespace) -> int:
     """Bench artifacts on devices."""
     from edgekit.bench.document import bench_json
     from edgekit.bench.execute import execute
+    from edgekit.bench.journal import Journal
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import PASSES, make_plan
     from edgekit.runners.runtime import RuntimeWish
@@ -188,7 +189,14 @@ def bench(args: Namespace) -> int:
     )
     plan = replace(plan, allow_fallback=args.allow_fallback)
     with Store.open(args.store) as store, Progress(quiet=args.json) as progress:
-        result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
+        result = execute(
+            plan,
+            store,
+            on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total),
+            journal=Journal(store),
+        )
+    for found in result.recovered:
+        say(f"found again: {found.device}: run {found.id}: {found.note}")
     if args.json:
         print_json(bench_json(result))
     else:
