@@ -31,7 +31,10 @@ OVERHEAD_LIMIT = 0.01
 def few_samples(run: Run) -> Iterator[Doubt]:
     """P95 is withheld: there are too few samples, or too few that are independent."""
     if run.told and not run.samples_ns:
-        hint = f"{run.runtime.name} tells no single times: bench with EdgeKit's own runtime for percentiles."
+        mean = run.told.get("avg_us")
+        own = f" (its own mean: {mean / 1e3:.4g} ms)" if mean else ""
+        name = run.runtime.name
+        hint = f"{name} tells no single times{own}: bench with EdgeKit's own runtime for percentiles."
         yield Doubt(code="no-samples-told", value=0, limit=1, hint=hint)
         return
     timed, least = timed_of(run), least_samples(0.95)

@@ -19,6 +19,7 @@ from edgekit.bench.summarize import summarize
 from edgekit.errors import UsageError
 from edgekit.report.table import print_runs
 from edgekit.runners.runtime import RuntimeWish
+from edgekit.targets import Device
 
 pytestmark = pytest.mark.usefixtures("own_place")
 
@@ -88,6 +89,7 @@ def test_aggregates_make_no_percentile(bench, store, plain):
     assert latency.withheld == "benchmark_model tells no single times"
     assert summary.verdict == "suspect"
     codes = {doubt.code for doubt in summary.doubts}
+    assert "its own mean: 13.52 ms" in " ".join(doubt.hint for doubt in summary.doubts)
     assert {"no-samples-told", "unproven"} <= codes
     assert not {"few-samples", "memory-missing", "threads", "broken-off"} & codes
     assert "without EdgeKit's loop" in run.power["unavailable"]
@@ -160,6 +162,8 @@ def test_core_ml_goes_where_a_mac_may_be(make_bundle):
     wish = RuntimeWish(compute_units="CPU_AND_NE")
     plan = make_plan([root], ["ssh://m"], recipes=["coreml-fp32"], wish=wish)
     assert plan.asked(plan.items[0])["compute_units"] == "CPU_AND_NE"
+    known = make_plan([root], [Device.parse("ssh://m", target="generic-mac")])
+    assert [item.runtime for item in known.items] == ["litert", "coreml"]
     for device in ("adb://x", "local://"):
         with pytest.raises(UsageError, match="Core ML runs on Macs only"):
             make_plan([root], [device], recipes=["coreml-fp32"])

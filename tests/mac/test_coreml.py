@@ -24,7 +24,7 @@ from edgekit.runners.lines import output_array
 from edgekit.runners.mac import put_package
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES, RuntimeWish
-from edgekit.targets import Device
+from edgekit.targets import Device, match_target
 
 HERE = Path(__file__).parent / "standin"
 COREML = RUNTIMES.get("coreml")
@@ -105,6 +105,7 @@ def test_a_mac_is_recognized(transport):
     facts = ask(transport)
     assert (facts.system, facts.machine, facts.model) == ("darwin", "arm64", "Mac14,3")
     assert facts.memory_bytes == 16 << 30
+    assert match_target({**facts.match(), "transport": "ssh"}).name == "generic-mac"
     found = describe_device(Device.parse("local://"))
     assert "coremltools of its own" in str(found["runtimes"]["coreml"])
 

@@ -14,7 +14,9 @@ from edgekit.runners.transport import TRANSPORTS
 from edgekit.targets import Target, load_target, match_target, target_names
 from edgekit.targets import target as module
 
-GENERIC = {"generic-aarch64", "generic-android", "generic-armv7l", "generic-x86-64", "this-host"}
+GENERIC = {
+    "generic-aarch64", "generic-android", "generic-armv7l", "generic-mac", "generic-x86-64", "this-host",
+}  # fmt: skip
 WANTED = {
     *("raspberry-pi-zero-2w", "raspberry-pi-3", "raspberry-pi-4", "raspberry-pi-5", "jetson-nano"),
     *("jetson-orin-nano", "imx8m-plus", "rock-5b", "beaglebone-black", "beagleplay", "pixel-8", "galaxy-s24"),
@@ -144,7 +146,7 @@ def test_every_pattern_is_anchored_and_covers_its_facts(target):
 def test_a_reading_has_its_unit_and_its_traps(target):
     for sensor in target.sensors:
         assert sensor.note
-        assert sensor.source.startswith("/") or sensor.source.split()[0] in {"vcgencmd", "dumpsys"}
+        assert sensor.source.startswith("/") or sensor.source.split()[0] in {"vcgencmd", "dumpsys", "pmset"}
         if sensor.measures == "temperature":
             assert "Celsius" in sensor.note
 
@@ -171,7 +173,7 @@ def test_a_real_device_is_its_own_target(facts, name):
 
 
 def test_every_specific_target_is_shown_to_match_something():
-    assert {name for _, name in REAL} >= set(target_names()) - {"this-host", "generic-x86-64"}
+    assert {name for _, name in REAL} >= set(target_names()) - {"this-host", "generic-x86-64", "generic-mac"}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +183,7 @@ def test_every_specific_target_is_shown_to_match_something():
         ({"os": "linux", "abi": "armv7l", "transport": "ssh"}, "generic-armv7l"),
         ({"os": "linux", "abi": "x86_64", "transport": "ssh"}, "generic-x86-64"),
         ({"os": "android", "abi": "aarch64", "transport": "adb"}, "generic-android"),
+        ({"os": "macos", "abi": "arm64", "transport": "ssh"}, "generic-mac"),
         ({"os": "linux", "abi": "x86_64", "transport": "local"}, "this-host"),
         ({"os": "macos", "abi": "arm64", "transport": "local"}, "this-host"),
         ({"os": "linux", "abi": "aarch64", "transport": "local"}, "this-host"),
@@ -214,7 +217,7 @@ def test_what_the_rest_falls_back_to(facts, name):
         {"model": "Something else"},
         {"os": "linux", "abi": "riscv64", "transport": "ssh"},
         {"os": "android", "abi": "armv7l", "transport": "adb"},
-        {"os": "macos", "abi": "arm64", "transport": "ssh"},
+        {"os": "macos", "abi": "x86_64", "transport": "ssh"},
         {"os": "linux", "abi": "aarch64", "transport": "fake"},
     ],
 )
