@@ -137,7 +137,7 @@ class Runner:
         wish: RuntimeWish = _NO_WISH,
     ) -> None:
         self.transport = transport
-        self.runtime = replace(runtime, env=(*runtime.env, *wish.env()))
+        self.runtime = replace(runtime.released(wish.release), env=(*runtime.env, *wish.env()))
         self.wish = wish
         self.depot = Depot(transport)
         self._program = program

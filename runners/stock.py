@@ -132,19 +132,15 @@ def bring(
 def _of_runtime(
     runtime: Runtime, version: str, abis: Sequence[str], pythons: Sequence[int]
 ) -> list[tuple[str, int, str]]:
-    releases = {one.version for one in (*runtime.builds, *runtime.libraries)}
-    if version and version not in releases:
-        raise UnknownNameError(f"release of {runtime.name}", version, releases)
-    libraries = [one for one in runtime.libraries if version in {"", one.version}]
-    builds = [one for one in runtime.builds if version in {"", one.version}]
+    runtime = runtime.released(version)
     found = [
         (f"{one.distribution}=={one.version}", one.python, abi)
-        for one in libraries
+        for one in runtime.libraries
         for abi in one.abis
         if abi in abis
     ]
     for minor in pythons:
-        for build in builds:
+        for build in runtime.builds:
             if build.python[0] <= minor <= build.python[1]:
                 pins = requirements(build, minor)
                 found += [(pin, minor, abi) for abi in build.abis if abi in abis for pin in pins]

@@ -71,7 +71,7 @@ def _add_runtime(parser: Any) -> None:
     parser.add_argument(
         "--runtime", default="", metavar="NAME",
         help="litert, onnxruntime, coreml, null (no network: the loop alone), or a tool of your own: "
-        "benchmark_model, onnxruntime_perf_test",
+        "benchmark_model, onnxruntime_perf_test; one release of it as onnxruntime==1.23.2",
     )  # fmt: skip
     parser.add_argument(
         "--runtime-binary", default="", metavar="FILE",
@@ -92,7 +92,7 @@ def _add_profile(parser: Any) -> None:
     )
     parser.add_argument(
         "--allow-fallback", action="store_true",
-        help="with --profile: operators that the delegate leaves out do not make a run invalid",
+        help="operators that the delegate leaves out do not make a run invalid",
     )  # fmt: skip
 
 
@@ -160,15 +160,18 @@ def bench(args: Namespace) -> int:
     from edgekit.bench.journal import Journal
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import PASSES, make_plan
-    from edgekit.runners.runtime import RuntimeWish
+    from edgekit.runners.runtime import RUNTIMES, RuntimeWish
     from edgekit.store import Store
 
+    runtime, _, release = args.runtime.partition("==")
+    if release:
+        RUNTIMES.get(runtime).released(release)  # unknown ones are refused before anything is read
     plan = make_plan(
         args.paths,
         args.device,
         recipes=args.recipe,
         target=args.target,
-        runtime=args.runtime,
+        runtime=runtime,
         runs=args.runs,
         warmup=args.warmup,
         power=PowerWish(mode=args.power, sensor=args.sensor, meter=args.meter),
@@ -184,6 +187,7 @@ def bench(args: Namespace) -> int:
             binary=args.runtime_binary,
             compute_units=args.compute_units.upper(),
             remote_device=args.remote_device,
+            release=release,
         ),
         passes=(*PASSES, "profile") if args.profile else PASSES,
     )

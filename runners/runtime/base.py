@@ -6,10 +6,10 @@ runtime is one file here, one line in the registry and one class in the on-devic
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edgekit.errors import UsageError
+from edgekit.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,6 +73,7 @@ class RuntimeWish:
         binary: the program to use: a file on this host, or "device:PATH" for one that is there.
         compute_units: one of COMPUTE_UNITS.
         remote_device: name or identifier of what is connected to the device and shall run the artifact.
+        release: the one of its releases that shall be brought; the others stay as they are on a device.
 
     Raises:
         UsageError: no such compute units.
@@ -81,6 +82,7 @@ class RuntimeWish:
     binary: str = ""
     compute_units: str = ""
     remote_device: str = ""
+    release: str = ""
 
     def __post_init__(self) -> None:
         if self.compute_units and self.compute_units not in COMPUTE_UNITS:
@@ -182,3 +184,18 @@ class Runtime:
     refuses: str = ""
     takes: tuple[str, ...] = ()
     tool: Tool | None = None
+
+    def released(self, version: str) -> Runtime:
+        """Return the runtime with one release alone to bring; itself when none is named.
+
+        Raises:
+            UnknownNameError: it has no such release.
+        """
+        if not version:
+            return self
+        builds = tuple(build for build in self.builds if build.version == version)
+        libraries = tuple(library for library in self.libraries if library.version == version)
+        if not builds and not libraries:
+            known = {one.version for one in (*self.builds, *self.libraries)}
+            raise UnknownNameError(f"release of {self.name}", version, known)
+        return replace(self, builds=builds, libraries=libraries)

@@ -51,6 +51,7 @@ def _tflite(
 LITERT = Runtime(
     name="litert",
     formats=("tflite",),
+    takes=("release",),
     libraries=(
         Library(
             distribution="ai-edge-litert",

@@ -14,6 +14,7 @@ _BOTH = ("aarch64", "x86_64")
 ONNXRUNTIME = Runtime(
     name="onnxruntime",
     formats=("onnx",),
+    takes=("release",),
     env=(("ORT_DISABLE_TELEMETRY", "1"),),
     libraries=(
         Library(
