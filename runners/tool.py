@@ -1,7 +1,7 @@
 """A tool of the user's own as a runtime: found or brought, run like a pass, its output read on the host.
 
-Nothing of EdgeKit's runs beside it on the device, so a phone needs no Python for it either. Its output is the
-pass's spool, and what it says becomes the events that EdgeKit's own programs tell, as far as it goes: what a
+Nothing of EdgeKit's runs beside it on the device, so a phone needs no Python for it either. Its output is read
+when it has ended, and what it says becomes the events that EdgeKit's own programs tell, as far as it goes: what a
 tool does not tell is not in the record. It takes no golden inputs, so nothing proves its outputs.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit.artifact import digest
 from edgekit.errors import DeviceUnfitError, ProtocolError, StableDeviceError, UsageError
 from edgekit.runners.elf import read_needs
-from edgekit.runners.follow import Pass, how_ended
+from edgekit.runners.follow import Pass, _how
 from edgekit.runners.lines import PROTOCOL
 from edgekit.runners.provision import Prepared
 from edgekit.runners.runtime.base import ToolJob
@@ -40,7 +40,7 @@ _BEGIN_S = 20.0
 _TAIL = 2000
 _FIND = 'p=$(command -v -- "$1") && [ -x "$p" ] && echo "$p"'
 # $0 is the pass's path without its ending. Whoever has to end the pass looks for "$0.json" in command lines.
-_RUN = 'ln -sf -- "$1" "$2" && shift 2 && exec "$@" >"$0.jsonl" 2>&1 </dev/null'
+_RUN = 'ln -sf -- "$1" "$2" && shift 2 && exec "$@" >"$0.out" 2>&1 </dev/null'
 
 
 def prepare_tool(
@@ -131,6 +131,13 @@ class ToolPass(Pass):
         argv = [*mask, *command, *self.runtime.tool.argv(self.job)]
         return self.follow(["sh", "-c", _RUN, self.path, artifact, self.job.artifact, *argv], {})
 
+    def _read(self) -> bytes:
+        """Return what it printed beyond what was read. It is no spool, and no file of a spool's name."""
+        path = f"{self.path}.out"
+        data = self._keep_trying(lambda: self.transport.read_from(path, self._offset, limit=_PIECE))
+        self._offset += len(data)
+        return data
+
     def _events_of(self, data: bytes) -> Iterator[dict[str, Any]]:
         """Keep what it printed; nothing is told before it has ended."""
         self._output += data
@@ -153,8 +160,7 @@ class ToolPass(Pass):
     def _died(self, state: str, code: int) -> StableDeviceError:
         evidence = self._text()[-_TAIL:] or self._keep_trying(self._log)
         last = next((line for line in reversed(evidence.splitlines()) if line.strip()), "it said nothing")
-        how = how_ended(code) if state == "ended" else "vanished"
-        what = f"{self.runtime.name} {how}: {_printable(last)[:200]}"
+        what = f"{self.runtime.name} {_how(state, code)}: {_printable(last)[:200]}"
         hint = f"try it there by hand; what it left lies in {self.path.rpartition('/')[0]}"
         return StableDeviceError(self.transport.device.address, what, hint=hint, evidence=evidence)
 

@@ -20,6 +20,7 @@ from edgekit.errors import (
     StableDeviceError,
     UsageError,
 )
+from edgekit.runners.recover import LeftRun
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES, RuntimeWish
 from edgekit.runners.runtime.base import ToolJob
@@ -279,6 +280,17 @@ def _no_more(path):
             return
         time.sleep(0.05)
     pytest.fail(f"{path} still runs")
+
+
+def test_what_a_host_that_died_left_of_it_is_no_run(local, artifact, tool):
+    with pytest.raises(StableDeviceError):
+        play(local, artifact, "benchmark_model", tool("benchmark_model", "sys.exit('half a word')"))
+    left_run = LeftRun(local, "run-0001", ("memory", "latency"), 70)
+    assert left_run.alive() == ""
+    left = left_run.read()
+    assert (left.there, left.events, left.broken) == (True, (), "")
+    left_run.remove()
+    assert not left_run.read().there
 
 
 # --- what can be read wrongly -----------------------------------------------------------------------
