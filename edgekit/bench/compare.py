@@ -21,18 +21,20 @@ from edgekit.units import ns_to_ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from edgekit.bench.execute import BenchResult, Progress, RunSaver
+    from edgekit.bench.execute import BenchResult, RunSaver
     from edgekit.bench.plan import BenchPlan, Item
+    from edgekit.bench.progress import Progress
     from edgekit.bench.run import Run
     from edgekit.runners.transport import Transport
     from edgekit.targets import Device
 
 PERCENTILES = {"P50": 0.5, "P95": 0.95}
 MAX_S = 3600.0
-"""The limit of a comparison on a device by default, seconds; no new rounds begin after it."""
+"""The limit of a comparison on a device by default, seconds; no run begins after it."""
 LOST = 3
 """So many blocks in a row that come to nothing end a comparison: the next would too."""
 _NAMED = 3
+_RUNS = 4
 _APART = "the runs did not take turns: what changed between the sides is in the effect"
 
 
@@ -117,7 +119,7 @@ def compare_on_device(
         gate: the slow-down that has to be caught.
         percentile: one of PERCENTILES.
         rounds: the limit of blocks, A B B A or B A A B by the toss of a coin.
-        max_s: after which no further block begins, seconds.
+        max_s: after which no further run begins, seconds.
         across: whether to count blocks in which conditions (the governor, say) changed between runs.
         on_progress: told of every step.
 
@@ -129,25 +131,56 @@ def compare_on_device(
     if pair[0].device != pair[1].device:
         raise UsageError("the sides are on two devices", hint="let A and B take turns on one")
     looks_of(rounds)  # refuses what can't be, before the device is touched
-    turns = _Turns(plans[0], pair, store, percentile=percentile, across=across)
-    began = time.monotonic()
-    while True:
-        decision = decide(turns.effects, gate=gate, rounds=rounds)
-        if decision.final or turns.interrupted:
-            break
-        if time.monotonic() - began > max_s:
-            decision = replace(decision, why=f"the limit of {max_s:g} s came first", final=True)
-            break
-        turns.block(on_progress and _numbered(on_progress, decision.blocks + 1, rounds))
-    turns.close()
-    if turns.interrupted and not decision.final:
-        decision = replace(decision, why="interrupted; the runs made are kept")
-    every = (*turns.sides[0], *turns.sides[1])
+    turns = _Turns(plans[0], pair, store, percentile=percentile, across=across, ends=time.monotonic() + max_s)
+    decision = decide((), gate=gate, rounds=rounds)
+    try:
+        while not (decision.final or turns.over):
+            turns.block(on_progress and _numbered(on_progress, decision, rounds))
+            decision = decide(turns.effects, gate=gate, rounds=rounds)
+    except KeyboardInterrupt:
+        turns.interrupted = True
+    finally:
+        turns.close()
+    decision = decide(turns.effects, gate=gate, rounds=rounds)
+    if not decision.final:
+        why = "interrupted; the runs made are kept"
+        why = why if turns.interrupted else f"the limit of {max_s:g} s came first"
+        decision = replace(decision, why=why, final=True)
+    a, b = (tuple(run for block in turns.made for run in block.sides[side]) for side in (0, 1))
     return Comparison(
-        decision=decision, gate=gate, percentile=percentile, a=tuple(turns.sides[0]), b=tuple(turns.sides[1]),
-        interleaved=True, differ=differences(every), notes=(*turns.lost, *_doubts(every)),
-        interrupted=turns.interrupted,
+        decision=decision, gate=gate, percentile=percentile, a=a, b=b, interleaved=True,
+        differ=differences((*a, *b)), notes=(*turns.lost, *_doubts((*a, *b))), interrupted=turns.interrupted,
     )  # fmt: skip
+
+
+class _LateError(KeyboardInterrupt):
+    """The time was over after a run; it ends a round as ctrl-C does, and nothing else."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Keeper:
+    """Keeps the runs of one round, and ends it where the time is over before its last run."""
+
+    store: RunSaver | None
+    ends: float
+    kept: int = 0
+    late: bool = False
+
+    def save(self, run: Run) -> None:
+        if self.store is not None:
+            self.store.save(run)
+        self.kept += 1
+        self.late = self.kept < _RUNS and time.monotonic() > self.ends
+        if self.late:
+            raise _LateError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """A round that counts."""
+
+    effect: float
+    sides: tuple[tuple[Run, ...], ...]
 
 
 class _Turns:
@@ -165,15 +198,25 @@ class _Turns:
         *,
         percentile: str,
         across: bool,
+        ends: float,
     ) -> None:
-        self.sides: tuple[list[Run], list[Run]] = ([], [])
-        self.effects: list[float] = []
+        self.made: list[_Block] = []
         self.lost: list[str] = []
         self.interrupted = False
         self._plan, self._pair, self._store = plan, pair, store
-        self._percentile, self._across = percentile, across
+        self._percentile, self._across, self._ends = percentile, across, ends
         self._in_a_row = 0
         self._transport: Transport | None = None
+
+    @property
+    def effects(self) -> list[float]:
+        """Effects of the blocks that count."""
+        return [block.effect for block in self.made]
+
+    @property
+    def over(self) -> bool:
+        """Whether no further block may begin."""
+        return self.interrupted or time.monotonic() > self._ends
 
     def block(self, on_progress: Callable[[Progress], None] | None) -> None:
         """Make one block and keep its effect.
@@ -182,22 +225,26 @@ class _Turns:
             ResultError: no block comes about here.
         """
         turned = secrets.randbelow(2) == 1
-        order = [side_of(place, turned=turned) for place in range(4)]
+        order = [side_of(place, turned=turned) for place in range(_RUNS)]
         plan = replace(self._plan, items=tuple(self._pair[side] for side in order))
-        result = execute(plan, self._store, on_progress=on_progress, opened=self._opened)
-        self.interrupted = result.interrupted
-        if self.interrupted:
+        keeper = _Keeper(store=self._store, ends=self._ends)
+        result = execute(plan, keeper, on_progress=on_progress, opened=self._opened)
+        if result.interrupted:
+            self.interrupted = not keeper.late
+            self.lost.append(f"a round was cut short: its runs do not count ({_named(result.runs)})")
             return
         try:
             _check(result)
             effect = block_effect(self._points(result.runs), turned=turned)
         except ResultError as error:
-            self._lose(error, go_on=result.kept and bool(result.runs or self.effects))
+            self._lose(error, go_on=result.kept and bool(result.runs or self.made))
             return
         self._in_a_row = 0
-        self.effects.append(effect)
-        for side, run in zip(order, result.runs, strict=True):
-            self.sides[side].append(run)
+        sides = tuple(
+            tuple(run for mine, run in zip(order, result.runs, strict=True) if mine == side)
+            for side in (0, 1)
+        )
+        self.made.append(_Block(effect=effect, sides=sides))
 
     def close(self) -> None:
         """Close the connection; twice is fine."""
@@ -217,7 +264,6 @@ class _Turns:
         self._in_a_row += 1
         if go_on and self._in_a_row < LOST:
             return
-        self.close()
         many = f"{self._in_a_row} rounds in a row came to nothing, the last by " if self._in_a_row > 1 else ""
         raise ResultError(f"{many}{error.what}", hint="its runs are kept: edgekit runs list")
 
@@ -240,9 +286,12 @@ def _check(result: BenchResult) -> None:
         raise ResultError(f"{failure.recipe or failure.device}: {failure.error}")
 
 
-def _numbered(tell: Callable[[Progress], None], block: int, rounds: int) -> Callable[[Progress], None]:
-    """Return what tells the same, and of which round."""
-    return lambda p: tell(replace(p, note=f"{p.note}, round {block} of {rounds} at most"))
+def _numbered(tell: Callable[[Progress], None], before: Decision, rounds: int) -> Callable[[Progress], None]:
+    """Return what tells the same, of which round, and how many will do by what is known so far."""
+    note = f", round {before.blocks + 1} of {rounds} at most"
+    if before.needed is not None:
+        note += f"; about {before.needed} would decide"
+    return lambda p: tell(replace(p, note=p.note + note))
 
 
 def differences(runs: Sequence[Run]) -> tuple[str, ...]:
@@ -311,11 +360,17 @@ def _doubts(runs: Sequence[Run]) -> tuple[str, ...]:
             told.setdefault(word, []).append(run.id)
     lines = []
     for word, ids in sorted(told.items()):
-        which = (
-            "" if len(ids) == len(runs) else f" ({', '.join(ids[:_NAMED])}{', ...' * (len(ids) > _NAMED)})"
-        )
+        which = "" if len(ids) == len(runs) else f" ({_listed(ids)})"
         lines.append(f"{len(ids)} of {len(runs)} runs: {word}{which}")
     return tuple(lines)
+
+
+def _named(runs: Sequence[Run]) -> str:
+    return _listed([run.id for run in runs]) or "none was whole"
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_NAMED]) + ", ..." * (len(ids) > _NAMED)
 
 
 def _only(plan: BenchPlan) -> Item:

@@ -40,7 +40,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--gate", type=parse_share, default=0.05, help="what has to be caught (default 5%%)")
     parser.add_argument("--device", metavar="D", help="run both there, in turns")
     parser.add_argument("--rounds", type=int, metavar="N", help="at most N rounds of four runs (default 64)")
-    parser.add_argument("--max-s", type=float, default=3600.0, metavar="S", help="begin no round after S s")
+    parser.add_argument("--max-s", type=float, default=3600.0, metavar="S", help="begin no run after S s")
     parser.add_argument("--runs", type=int, metavar="N", help="timed invocations of a run (default 200)")
     parser.add_argument("--runtime", default="", metavar="NAME", help="litert, onnxruntime or null")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")

@@ -8,6 +8,7 @@ from edgekit.bench import compare as module
 from edgekit.bench.compare import compare_on_device
 from edgekit.bench.plan import make_plan
 from edgekit.errors import ResultError, UsageError
+from edgekit.runners import follow
 from edgekit.runners.transport.fake import FakeTransport, Faults
 
 pytestmark = pytest.mark.usefixtures("own_place")
@@ -59,58 +60,89 @@ class Saver:
 
 
 def test_rounds_are_two_and_two_by_a_coin_over_one_connection(plans, store, opened, monkeypatch):
-    coins = [0, 1, 1, 0, 0, 1, 0]
-    monkeypatch.setattr(module, "secrets", SimpleNamespace(randbelow=lambda _: coins.pop(0)))
-    turned = list(coins)
-    found = compare_on_device(
-        plans("tflite-fp32", "onnx-int8"), store, gate=0.5, percentile="P95", rounds=ROUNDS
+    told = []
+    monkeypatch.setattr(
+        module, "secrets", SimpleNamespace(randbelow=lambda _: told.append(len(told) % 3 % 2) or told[-1])
     )
+    notes = []
+    found = compare_on_device(
+        plans("tflite-fp32", "onnx-int8", runs=300), store, gate=0.5, percentile="P95", rounds=ROUNDS,
+        on_progress=lambda step: notes.append(step.note),
+    )  # fmt: skip
     assert (len(opened), found.percentile) == (1, "P95")
     assert not opened[0].is_open
     assert (found.interleaved, found.decision.blocks) == (True, ROUNDS)
+    assert {f", round {n} of 7 at most" for n in range(1, ROUNDS + 1)} <= set(notes)
     order = [run.artifact.recipe == "onnx-int8" for run in sorted(store.query(), key=lambda r: r.started_at)]
-    wanted = [side for coin in turned for side in ((1, 0, 0, 1) if coin else (0, 1, 1, 0))]
-    assert order == [side == 1 for side in wanted]
+    assert order == [side == 1 for coin in told for side in ((1, 0, 0, 1) if coin else (0, 1, 1, 0))]
     assert {run.artifact.recipe for run in found.a} == {"tflite-fp32"}
     assert len(found.a) == len(found.b) == 2 * ROUNDS
     assert any(line.startswith("format: onnx, tflite") for line in found.differ)
     assert any("28 of 28 runs: suspect (fake)" in note for note in found.notes)
 
 
-def test_a_lost_link_costs_its_round_alone_and_ctrl_c_keeps_what_there_is(plans, store, opened):
+def test_a_lost_link_costs_its_round_alone_and_ctrl_c_keeps_what_there_is(plans, store, opened, monkeypatch):
+    """Round 2 loses the link after two runs, round 4 is interrupted after one."""
+    monkeypatch.setattr(follow, "_RETRY_S", (0.0, 0.0))  # it stays dead however long one waits
+
     class Troubled(Saver):
         def save(self, run):
             super().save(run)
             if len(self.runs) == 6:
                 link = opened[0]
                 link.faults = Faults(dies_after_calls=link.calls + 2, stays_dead=True)
-            if len({run.id for run in self.runs}) == 4 * (ROUNDS + 1) + 2:
+            if len(self.runs) == 11:
                 raise KeyboardInterrupt
 
     saver = Troubled(store)
-    found = compare_on_device(plans(), saver, gate=1e-6, rounds=40)
+    found = compare_on_device(plans(), saver, gate=0.05, rounds=40)
     assert len(opened) == 2
     assert [note for note in found.notes if "a round was lost: tflite-fp32" in note and "fake://" in note]
+    cut = next(note for note in found.notes if "cut short" in note)
+    assert saver.runs[-1].id in cut
     assert found.interrupted
-    assert (found.decision.word, found.decision.why) == (
-        "no decision",
-        "interrupted; the runs made are kept",
-    )
-    assert found.decision.blocks >= ROUNDS
-    assert found.decision.effect.low <= found.decision.effect.value <= found.decision.effect.high
-    assert len(found.a) == len(found.b) == 2 * found.decision.blocks
-    counted = {run.id for run in (*found.a, *found.b)}
-    kept = {run.id for run in store.query()}
-    assert kept > counted
-    assert len(kept) == 4 * (ROUNDS + 1) + 2
+    assert (found.decision.word, found.decision.final) == ("no decision", True)
+    assert found.decision.why == "interrupted; the runs made are kept"
+    assert found.decision.blocks == 2
+    assert {run.id for run in (*found.a, *found.b)} == {
+        run.id for run in (*saver.runs[:4], *saver.runs[6:10])
+    }
+    assert len(found.a) == len(found.b) == 4
+    assert len(store.query()) == 11
     assert not any(link.is_open for link in opened)
 
 
-def test_time_ends_it_between_rounds(plans, store, opened):
-    found = compare_on_device(plans(), store, gate=0.05, rounds=40, max_s=0.0)
-    assert found.decision.why == "the limit of 0 s came first"
-    assert found.decision.blocks <= 1
+def test_ctrl_c_between_rounds_gives_the_device_back_too(plans, store, opened):
+    """It comes while the second round's first step is told: outside of any run."""
+
+    def tell(step):
+        if "round 2" in step.note:
+            raise KeyboardInterrupt
+
+    found = compare_on_device(plans(), store, gate=0.05, rounds=40, on_progress=tell)
+    assert (found.interrupted, found.decision.blocks, len(found.a)) == (True, 1, 2)
+    assert not opened[0].is_open
+
+
+def test_time_is_looked_at_after_every_run(plans, store, opened, monkeypatch):
+    saver = Saver(store)
+    clock = SimpleNamespace(monotonic=lambda: 10.0 * (len(saver.runs) >= 6))
+    monkeypatch.setattr(module, "time", clock)
+    found = compare_on_device(plans(), saver, gate=0.05, rounds=40, max_s=5)
+    assert (found.decision.word, found.decision.why) == ("no decision", "the limit of 5 s came first")
+    assert (found.decision.blocks, len(store.query()), found.interrupted) == (1, 6, False)
+    cut = next(note for note in found.notes if "cut short" in note)
+    assert all(run.id in cut for run in saver.runs[4:])
     assert all(not link.is_open for link in opened)
+
+
+def test_the_last_run_of_a_round_counts_however_late_it_is(plans, store, opened, monkeypatch):
+    saver = Saver(store)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 10.0 * (len(saver.runs) >= 4)))
+    found = compare_on_device(plans(), saver, gate=0.05, rounds=40, max_s=5)
+    assert (found.decision.blocks, found.decision.why) == (1, "the limit of 5 s came first")
+    assert len(opened) == 1
+    assert not any("cut short" in note for note in found.notes)
 
 
 def test_what_fails_at_once_or_again_and_again_ends_it(plans, store, opened, make_bundle):
@@ -150,8 +182,12 @@ def test_runs_whose_conditions_changed_are_no_round_unless_asked(plans, store, o
 
     with pytest.raises(ResultError, match="conditions changed between its runs: governor: g10, g11"):
         compare_on_device(plans(), Restless(store), gate=0.5, rounds=ROUNDS)
-    found = compare_on_device(plans(), Restless(store), gate=0.5, rounds=ROUNDS, across=True)
-    assert found.decision.blocks == ROUNDS
+
+    def stop():
+        raise KeyboardInterrupt
+
+    found = compare_on_device(plans(), Restless(store, at=5, do=stop), gate=0.5, rounds=ROUNDS, across=True)
+    assert found.decision.blocks == 1
     assert any(line.startswith("governor: g0") for line in found.differ)
 
 

@@ -61,6 +61,19 @@ def test_ranks_of_equal_distances_are_shared_and_the_point_itself_counts_half():
     assert rank_sum([0, 3], 0) == 0.5 + 2
 
 
+@pytest.mark.parametrize("sizes", [(1,) * 8, (1, 1, 2, 2, 2, 3, 3, 3), (0, 0, 1, 1, 1, 2, 3, 4)])
+def test_ties_never_help_a_claim(sizes):
+    """Over all signs of distances that a coarse clock made equal, or none at all."""
+    signed = [
+        [sign * size for sign, size in zip(signs, sizes, strict=True)]
+        for signs in itertools.product((-1, 1), repeat=8)
+    ]
+    for level in (0.2, 0.1, 0.05, 0.02, 0.005):
+        assert sum(surely_above(values, 0, level) for values in signed) / len(signed) <= level
+        assert sum(surely_below(values, 0, level) for values in signed) / len(signed) <= level
+    assert surely_above(np.add(sizes, 1), 0, 0.005)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 30])
 def test_the_middle_is_the_median_of_all_means(count):
     values = np.random.default_rng(count).normal(3, 1, count).tolist()

@@ -2,8 +2,10 @@
 
     python tests/speed/gate.py [--times 1000] [--gate 0.05] [--seed 20261123]
 
-Each noise gets the rounds that it states; "random devices" are drawn anew for each comparison. The gate was
-settled on other seeds than the default one. Exits with 1 when any of them has certainly more than 1 % false
+Each noise gets the rounds that it states; where those are more than the default, a second pair of lines says
+what the default comes to, and how many rounds the gate says would decide. "Random devices" are drawn anew for
+each comparison. The gate was settled on other seeds than the default one. "Caught" is judged with the rounds
+stated, false alarms in every line. Exits with 1 when any of them has certainly more than 1 % false
 alarms, or certainly less than 95 % caught: when Wilson's 95 % interval of the share lies wholly beyond.
 """
 
@@ -24,15 +26,20 @@ def interval(hits, times):
     return tuple(max(0.0, (middle + sign * reach) / (1 + z * z / times)) for sign in (-1, 1))
 
 
-def tried(name, noise, slower, options):
-    """Return the decisions of simulated comparisons in one noise; None means random devices."""
+def tried(name, noise, slower, options, rounds=None):
+    """Return the decisions of comparisons in one noise; None means random devices, or the noise's rounds."""
     import numpy as np
 
     from edgekit.bench.gate_noise import random_noise, simulate
 
-    rng = np.random.default_rng([options.seed, *name.encode(), round(slower * 1000)])
-    times = options.times // 5 if noise is not None and noise.rounds > LONG else options.times
-    return [simulate(noise or random_noise(rng), slower, gate=options.gate, rng=rng) for _ in range(times)]
+    rng = np.random.default_rng(
+        [options.seed, *name.encode(), round(slower * 1000), *([rounds] if rounds else [])]
+    )
+    most = rounds or (noise.rounds if noise else 0)
+    return [
+        simulate(noise or random_noise(rng), slower, gate=options.gate, rng=rng, rounds=rounds)
+        for _ in range(options.times // 5 if most > LONG else options.times)
+    ]
 
 
 def row(decisions, truth):
@@ -42,10 +49,12 @@ def row(decisions, truth):
     open_ = sum(d.word == "no decision" for d in decisions) / times
     rounds = sorted(d.blocks for d in decisions)
     held = [d.effect.low <= truth <= d.effect.high for d in decisions if d.effect]
+    needed = [d.needed for d in decisions if d.needed]
+    more = f", says that about {statistics.median(needed):.0f} would decide" if needed else ""
     return (low, high), (
         f"{hits / times:.2%} alarms [{low:.2%}, {high:.2%}] of {times}, no decision {open_:.2%},"
         f" rounds {statistics.median(rounds):.0f} (95 %: {rounds[int(0.95 * times)]}),"
-        f" intervals that held {statistics.fmean(held):.1%}\n"
+        f" intervals that held {statistics.fmean(held):.1%}{more}\n"
     )
 
 
@@ -64,14 +73,15 @@ def main():
     missed = False
     for name, noise in {**SCENARIOS, "random devices": None}.items():
         about = noise.about if noise else "each parameter drawn evenly from its range"
-        rounds = noise.rounds if noise else ROUNDS
-        sys.stdout.write(f"{name}: {about}; at most {rounds} rounds of 4 runs\n")
-        for words, slower in (("no change    ", 0.0), ("true slow-down", options.gate)):
-            (low, high), line = row(tried(name, noise, slower, options), slower)
-            wrong = high < 0.95 if slower else low > 0.01
-            missed |= wrong
-            sys.stdout.write(f"  {words} {slower:.1%}: {line}")
-            sys.stdout.flush()
+        sys.stdout.write(f"{name}: {about}\n")
+        for rounds in (None, ROUNDS) if noise and noise.rounds > ROUNDS else (None,):
+            most = rounds or (noise.rounds if noise else ROUNDS)
+            sys.stdout.write(f" at most {most} rounds of 4 runs{' (the default)' * (most == ROUNDS)}\n")
+            for words, slower in (("no change    ", 0.0), ("true slow-down", options.gate)):
+                (low, high), line = row(tried(name, noise, slower, options, rounds), slower)
+                missed |= (high < 0.95 and rounds is None) if slower else low > 0.01
+                sys.stdout.write(f"  {words} {slower:.1%}: {line}")
+                sys.stdout.flush()
     return int(missed)
 
 
