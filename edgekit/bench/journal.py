@@ -19,7 +19,7 @@ from edgekit.bench.plan import Item, Placement, Work
 from edgekit.bench.record import Header
 from edgekit.bench.run import ArtifactRef
 from edgekit.bundle import Bundle
-from edgekit.errors import ResultError, TransientDeviceError, UsageError
+from edgekit.errors import EdgeKitError, ResultError, TransientDeviceError, UsageError
 from edgekit.runners.lease import host, is_dead
 from edgekit.targets import Device
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgekit.bench.run import Run
-    from edgekit.errors import EdgeKitError
 
 JOURNAL_SCHEMA = 1
 
@@ -215,7 +214,8 @@ class Journal:
                 os.fsync(file.fileno())
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             what = f"{path} can't be written: {error.strerror}"
             raise UsageError(what, hint="free some space, or set XDG_DATA_HOME to another folder") from error
 
@@ -228,9 +228,12 @@ def default_folder() -> Path:
 
 def _bundle(ref: ArtifactRef) -> tuple[Bundle, Any] | tuple[None, None]:
     """Return an artifact's bundle and its entry there; None and None where it is that no more."""
-    with contextlib.suppress(UsageError):
-        bundle = Bundle.load(Path(ref.bundle)) if ref.bundle else None
-        for artifact in bundle.artifacts if bundle is not None else ():
-            if bundle is not None and artifact.sha256 == ref.sha256:
+    if not ref.bundle:
+        return None, None
+    with contextlib.suppress(EdgeKitError, OSError):
+        bundle = Bundle.load(Path(ref.bundle))
+        bundle.golden_arrays()
+        for artifact in bundle.artifacts:
+            if artifact.sha256 == ref.sha256:
                 return bundle, artifact
     return None, None
