@@ -80,7 +80,7 @@ def _judged(judged: dict[str, Any]) -> str:
         return f"none: {judged['why']}" + (f": {judged['next']}" if judged["next"] else "")
     kept = "kept here" if judged["kept"] else "to be fetched"
     brings = f", {judged['brings']} ({kept})" if judged["brings"] else ""
-    return judged["program"] + brings + (f"; not native: {judged['why']}" if judged["why"] else "")
+    return f"{judged['program']}{brings}" + (f"; not native: {judged['why']}" if judged["why"] else "")
 
 
 def devices_restore(args: Namespace) -> int:

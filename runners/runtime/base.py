@@ -196,6 +196,6 @@ class Runtime:
         builds = tuple(build for build in self.builds if build.version == version)
         libraries = tuple(library for library in self.libraries if library.version == version)
         if not builds and not libraries:
-            known = {one.version for one in (*self.builds, *self.libraries)}
+            known = {*(build.version for build in self.builds), *(one.version for one in self.libraries)}
             raise UnknownNameError(f"release of {self.name}", version, known)
         return replace(self, builds=builds, libraries=libraries)
