@@ -47,7 +47,8 @@ exit 1"""
 # $1 is the log, $2 the line. The log is tried where its failure can still be told; the process says its own
 # id after setsid, so that it is its group's too; $(...) ends when it has let go of its standard output. A Mac
 # has no setsid, but a Perl that does the same.
-START = """: >"$1" || exit 1
+START = """umask 077
+: >"$1" || exit 1
 command -v setsid >/dev/null || setsid() { exec perl -e 'use POSIX; setsid(); exec @ARGV' -- "$@"; }
 pid=$(setsid nohup sh -c 'echo $$; exec >"$0" 2>&1 </dev/null; eval "$1"' "$1" "$2" &)
 [ "$pid" ] && echo "$pid\""""
