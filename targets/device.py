@@ -67,7 +67,7 @@ class Device:
             return cls._parse_ssh(address, rest, target)
         if scheme == "adb":
             if not rest or "/" in rest or rest.startswith("-"):
-                raise UsageError(f"{address!r} names no serial", hint="list them with: adb devices")
+                raise UsageError(f"{_shown(address)!r} names no serial", hint="list them with: adb devices")
             return cls(address=address, scheme=scheme, host=rest, target=target)
         if rest:
             raise UsageError(

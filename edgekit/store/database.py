@@ -47,6 +47,9 @@ def make_engine(place: str) -> tuple[Engine, str]:
         engine = sa.create_engine(url)
     except sa.exc.NoSuchModuleError:
         raise UsageError(f"{shown} is of no kind that SQLAlchemy knows", hint="use a path") from None
+    except sa.exc.ArgumentError:
+        hint = "write a path, sqlite:///PATH, or dialect://user@host/name"
+        raise UsageError(f"{shown} names no database", hint=hint) from None
     except ModuleNotFoundError as error:
         raise UsageError(f"{shown} needs the driver {error.name}", hint=f"pip install {error.name}") from None
     if engine.dialect.name == "sqlite":

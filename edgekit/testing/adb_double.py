@@ -40,6 +40,9 @@ class AdbDouble:
         shell: its shell and the option before a command.
         fault: what is wrong with its links.
         room: bytes that each push may write before the disk is full; None for no limit.
+
+    Attributes:
+        asked: every service that a host has asked for, also those that it does not have ("tcpip:5555").
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class AdbDouble:
         self.fault = fault or Fault()
         self.room = room
         self.port = 0
+        self.asked: list[str] = []
         self.keys: set[Key] = set()
         self._listener: socket.socket | None = None
         self._sessions: list[_Session] = []
@@ -185,6 +189,7 @@ class _Session:
             stream.close()
 
     def _open(self, remote: int, service: str) -> None:
+        self._double.asked.append(service)
         if service.partition(":")[0].split(",")[0] not in KINDS:
             self.wire.write(Packet(command=b"CLSE", arg1=remote))
             return

@@ -14,8 +14,14 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = 20
+EXAMPLES = 5
 BODIES = ("tests/hostile", "tests/runners/test_job_fuzz.py")
+
+
+def say(text):
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def round_of(seed):
@@ -26,8 +32,8 @@ def round_of(seed):
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     counted = re.search(r"inputs tried: (\d+)", done.stdout)
     if done.returncode:
-        print(done.stdout[-20_000:], done.stderr[-2000:], sep="\n")
-        print(f"again: FUZZ_EXAMPLES={EXAMPLES} python -m pytest --hypothesis-seed={seed} {' '.join(BODIES)}")
+        say(f"{done.stdout[-20_000:]}\n{done.stderr[-2000:]}")
+        say(f"again: FUZZ_EXAMPLES={EXAMPLES} python -m pytest --hypothesis-seed={seed} {' '.join(BODIES)}")
     return done.returncode == 0, int(counted[1]) if counted else 0
 
 
@@ -39,9 +45,9 @@ def main():
     while rounds == 0 or time.monotonic() < end:
         passed, count = round_of(seed)
         rounds, inputs, failed = rounds + 1, inputs + count, failed + (not passed)
-        print(f"round {rounds}, seed {seed}: {count} inputs, {'passed' if passed else 'FAILED'}", flush=True)
+        say(f"round {rounds}, seed {seed}: {count} inputs, {'passed' if passed else 'FAILED'}")
         seed = (seed + 1) % (1 << 32)
-    print(f"{inputs} inputs in {rounds} rounds; {failed} of them failed")
+    say(f"{inputs} inputs in {rounds} rounds; {failed} of them failed")
     return 1 if failed else 0
 
 

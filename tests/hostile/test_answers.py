@@ -50,7 +50,7 @@ EVENTS = [
     {"e": "warmup", "pass": "latency", "t": 2, "ns": [5, 6]},
     {"e": "samples", "pass": "latency", "t": 3, "ns": list(example_samples(20))},
     {"e": "reading", "pass": "latency", "t": 4, "took_ns": 5, "raw": {"a": "1"}, "errors": {"b": "no"}},
-    {"e": "op", "pass": "latency", "t": 4, "index": 0, "kind": "CONV", "name": "c", "where": "cpu", "ns": [1]},
+    {"e": "op", "pass": "latency", "t": 4, "index": 0, "kind": "CONV", "name": "c", "where": "x", "ns": [1]},
     {"e": "nodes", "pass": "latency", "t": 4,
      "nodes": [{"index": 0, "kind": "C", "inputs": [1], "outputs": [2]}]},
     {"e": "output", "pass": "latency", "t": 7, "golden": 0, "output": 0, "shape": [1], "data": "AACAPw=="},
@@ -130,7 +130,7 @@ def test_a_spool_is_followed_or_refused(content, piece):
     found = followed(Spool(content, piece=piece))
     samples = sum(len(event["ns"]) for event in found if event["e"] == "samples")
     assert samples <= 100
-    assert all(event["pass"] == "latency" for event in found)
+    assert {event["pass"] for event in found} <= {"latency"}
     json.dumps(found, allow_nan=False)
 
 
