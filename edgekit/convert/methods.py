@@ -25,7 +25,8 @@ DEFAULT_METHOD = "minmax"
 WITH_HISTOGRAM = ("percentile", "mse", "entropy")
 BINS = 4096
 _HALF = BINS // 2
-_AVERAGING = 0.01
+AVERAGING = 0.01
+"""What an input adds to the moving average."""
 _CUT = 1e-4
 _SHARES = 100
 _ENTROPY_LEVELS = 128
@@ -99,10 +100,10 @@ class Tally:
     def see(self, low: float, high: float) -> None:
         """Take in one input's extremes."""
         self.low, self.high = min(self.low, low), max(self.high, high)
-        keep = 1.0 - _AVERAGING
-        self.mean_low = self.mean_low * keep + low * _AVERAGING
-        self.mean_high = self.mean_high * keep + high * _AVERAGING
-        self.weight = self.weight * keep + _AVERAGING
+        keep = 1.0 - AVERAGING
+        self.mean_low = self.mean_low * keep + low * AVERAGING
+        self.mean_high = self.mean_high * keep + high * AVERAGING
+        self.weight = self.weight * keep + AVERAGING
 
     def count(self, exponent: int, counts: np.ndarray[Any, Any]) -> None:
         """Take in one input's histogram."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.bundle import PIXELS
 from edgekit.convert.meter import meter
-from edgekit.convert.methods import WITH_HISTOGRAM, Tally, known_method
+from edgekit.convert.methods import AVERAGING, WITH_HISTOGRAM, Tally, known_method
 from edgekit.convert.ranges import CalibrationRecord, Prints
 from edgekit.convert.ties import tied
 from edgekit.source.fold import LINEAR
@@ -66,6 +66,7 @@ def calibrate(
         ranges=tied(frozen.graph_def, ranges),
         flat=seen.flat(),
         spans=seen.spans(),
+        means=seen.means(),
         one_colour=_one_colour(data.inputs, frozen.source.input.layout),
         prints=Prints(
             inputs=data.inputs[:PRINTED],
@@ -105,6 +106,8 @@ class _Seen:
         self.tallies = {name: Tally() for name in names}
         self.low = np.full(sum(widths), np.inf, np.float32)
         self.high = np.full(sum(widths), -np.inf, np.float32)
+        self._means = np.zeros((2, sum(widths)), np.float32)
+        self._weight = 0.0
         self._prints: list[np.ndarray[Any, Any]] = []
 
     def take(self, measured: list[Any]) -> None:
@@ -113,6 +116,11 @@ class _Seen:
 
         _, low, high, mean, *counted = measured
         self.low, self.high = np.minimum(self.low, low.min(axis=0)), np.maximum(self.high, high.max(axis=0))
+        for least, largest in zip(low, high, strict=True):
+            self._means *= 1 - AVERAGING
+            self._means[0] += AVERAGING * least
+            self._means[1] += AVERAGING * largest
+            self._weight = self._weight * (1 - AVERAGING) + AVERAGING
         lows = np.minimum.reduceat(low, self.starts, axis=1)
         highs = np.maximum.reduceat(high, self.starts, axis=1)
         for index, tally in enumerate(self.tallies.values()):
@@ -132,10 +140,19 @@ class _Seen:
 
     def spans(self) -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """Return the smallest and the largest value of each channel, by tensor."""
+        return self._by_tensor(self.low, self.high)
+
+    def means(self) -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+        """Return the moving averages of each input's smallest and largest value of each channel."""
+        return self._by_tensor(*(self._means / max(self._weight, AVERAGING)))
+
+    def _by_tensor(
+        self, low: np.ndarray[Any, Any], high: np.ndarray[Any, Any]
+    ) -> dict[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         import numpy as np
 
-        low, high = np.split(self.low, self.starts[1:]), np.split(self.high, self.starts[1:])
-        return {name: (low[index], high[index]) for index, name in enumerate(self.names)}
+        lows, highs = np.split(low, self.starts[1:]), np.split(high, self.starts[1:])
+        return {name: (lows[index], highs[index]) for index, name in enumerate(self.names)}
 
     def flat(self) -> tuple[str, ...]:
         """Return the tensors in which no channel varied."""

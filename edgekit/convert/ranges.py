@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 RECORD = "calibration.json"
 """The record's file in a bundle."""
 SCHEMA = 1
+PICKED = "picked"
+"""What stands for the method where each tensor has its own."""
 LEVELS = 255
 """Steps of an 8-bit grid."""
 _TINY = 1e-30
@@ -102,12 +104,13 @@ class CalibrationRecord:
     Attributes:
         sha256: of the calibration data.
         count: how many inputs were run.
-        method: how a range was found: one of `methods.METHODS`.
+        method: how a range was found: one of `methods.METHODS`, or PICKED.
         ranges: (low, high) of each float tensor of the frozen graph, by name, in the order of computing.
         flat: the tensors that hardly changed over all inputs and places: their ranges mean nothing.
         one_colour: how many inputs were of one colour each.
         prints: what finds these tensors in a format's own graph; not stored.
         spans: the smallest and the largest value of each channel, by tensor; not stored.
+        means: the same of each input, averaged exponentially; not stored.
         schema: of calibration.json.
     """
 
@@ -119,6 +122,9 @@ class CalibrationRecord:
     one_colour: int = 0
     prints: Prints | None = field(default=None, compare=False, repr=False)
     spans: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    means: Mapping[str, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = field(
         default_factory=dict, compare=False, repr=False
     )
     schema: int = SCHEMA
@@ -146,8 +152,8 @@ class CalibrationRecord:
 
     def to_json(self) -> bytes:
         """Return the record as the text of calibration.json."""
-        data = asdict(dataclasses.replace(self, prints=None, spans={}))
-        del data["prints"], data["spans"]
+        data = asdict(dataclasses.replace(self, prints=None, spans={}, means={}))
+        del data["prints"], data["spans"], data["means"]
         data["ranges"] = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
         return json.dumps(data, indent=1).encode() + b"\n"
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 ROWS, ROWS_EACH, MOST = 4096, 16, 8192
 """Places that are looked at: so many, or so many for each input of an output, but no more than MOST."""
+APART = 1024
+"""The same for a depthwise convolution, whose channels have a small matrix each."""
 WIDEST = 2560
 """Inputs of one output, at most: beyond it, the matrix of second moments takes minutes."""
 
@@ -38,7 +40,7 @@ def read_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
     if node.op == "MatMul":
-        return _drawn(values, values.shape[1])[:, :, None]
+        return _drawn(values, values.shape[1], apart=False)[:, :, None]
     size = _size(node, kernel)
     rows = _patches(values, node, kernel, size)
     return rows if node.op == "DepthwiseConv2dNative" else tf.reshape(rows, [-1, size, 1])
@@ -55,8 +57,9 @@ def made_rows(values: Any, node: Any, kernel: tuple[int, ...]) -> Any:
     import tensorflow as tf
 
     width = values.shape[-1]
-    rows = _drawn(tf.reshape(values, [-1, width]), _size(node, kernel))
-    if node.op != "DepthwiseConv2dNative":
+    apart = node.op == "DepthwiseConv2dNative"
+    rows = _drawn(tf.reshape(values, [-1, width]), _size(node, kernel), apart=apart)
+    if not apart:
         return rows[:, :, None]
     if kernel[3] == 1:
         return rows[:, None]
@@ -73,21 +76,25 @@ def covariance(rows: Any, others: Any, weights: Any = None) -> Array:
     """
     import tensorflow as tf
 
-    if weights is None:
-        left = rows - tf.reduce_mean(rows, 0)
-        right = left if others is rows else others - tf.reduce_mean(others, 0)
-        left /= float(rows.shape[0])
-    else:
-        shares = (weights / tf.reduce_sum(weights, 0))[:, None]
-        left = rows - tf.reduce_sum(rows * shares, 0)
-        right = left if others is rows else others - tf.reduce_sum(others * shares, 0)
-        left *= shares
+    total = float(rows.shape[0]) if weights is None else tf.reduce_sum(weights, 0)
+    shares = (tf.ones((rows.shape[0], 1)) if weights is None else weights) / total
+    left = _centred(rows, shares)
+    right = left if others is rows else others * tf.sqrt(shares)[:, None]  # one mean taken out is enough
     if rows.shape[2] == 1:
         found = tf.matmul(left[:, :, 0], right[:, :, 0], transpose_a=True)[None]
     else:
-        found = tf.matmul(*(tf.transpose(v, [2, 1, 0]) for v in (left, right)), transpose_b=True)
+        left = tf.transpose(left, [2, 1, 0])
+        right = left if others is rows else tf.transpose(right, [2, 1, 0])
+        found = tf.matmul(left, right, transpose_b=True)
     result: Array = found.numpy()
     return result
+
+
+def _centred(rows: Any, shares: Any) -> Any:
+    """Return rows without their mean, times the root of each place's share."""
+    import tensorflow as tf
+
+    return (rows - tf.reduce_sum(rows * shares[:, None], 0)) * tf.sqrt(shares)[:, None]
 
 
 def _size(node: Any, kernel: tuple[int, ...]) -> int:
@@ -97,15 +104,15 @@ def _size(node: Any, kernel: tuple[int, ...]) -> int:
     return int(kernel[0] * kernel[1] * (1 if node.op == "DepthwiseConv2dNative" else kernel[2]))
 
 
-def _wanted(size: int) -> int:
-    return min(max(ROWS, ROWS_EACH * size), MOST)
+def _wanted(size: int, *, apart: bool) -> int:
+    return max(APART, ROWS_EACH * size) if apart else min(max(ROWS, ROWS_EACH * size), MOST)
 
 
-def _drawn(values: Any, size: int) -> Any:
+def _drawn(values: Any, size: int, *, apart: bool) -> Any:
     """Return some rows of a matrix."""
     import tensorflow as tf
 
-    return tf.gather(values, _chosen(values.shape[0], _wanted(size)))
+    return tf.gather(values, _chosen(values.shape[0], _wanted(size, apart=apart)))
 
 
 def _chosen(count: int, wanted: int) -> Array:
@@ -122,9 +129,10 @@ def _patches(values: Any, node: Any, kernel: tuple[int, ...], size: int) -> Any:
     import numpy as np
     import tensorflow as tf
 
+    apart = node.op == "DepthwiseConv2dNative"
     count, shape = values.shape[0], values.shape[1:3]
     axes = [_reads(node, axis, shape[axis - 1], kernel[axis - 1]) for axis in (1, 2)]
-    chosen = _chosen(count * len(axes[0]) * len(axes[1]), _wanted(size))
+    chosen = _chosen(count * len(axes[0]) * len(axes[1]), _wanted(size, apart=apart))
     image, row, column = np.unravel_index(chosen, (count, len(axes[0]), len(axes[1])))
     rows, columns = axes[0][row][:, :, None], axes[1][column][:, None, :]
     inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
