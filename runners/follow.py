@@ -37,13 +37,14 @@ _BEGIN_S, _LEAVE_S = 20.0, 10.0
 # $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _RUN = f'set -C; echo $$ >"$0.pid" || exit 75; cat {_BOOT} >"$0.boot" 2>/dev/null; "$@"; echo $? >"$0.rc"'
-# $1 is the pass's path without its ending. One word for what the process is, then its exit code.
+# $1 is the pass's path without its ending. One word for what the process is, then its exit code, which is
+# looked for when it is seen to be no more: it may have ended between two looks.
 _STATE = rf"""
-if [ -s "$1.rc" ]; then echo "ended $(cat "$1.rc")"
-elif [ ! -s "$1.pid" ]; then echo "absent 0"
+if [ ! -s "$1.pid" ]; then [ ! -s "$1.rc" ] && echo "absent 0" || echo "ended $(cat "$1.rc")"
 elif if [ -e /proc/self/cmdline ]; then tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline"
   else ps -ww -o command= -p "$(cat "$1.pid")"; fi 2>/dev/null | grep -qF -- "$1"; then
   echo "alive $(cat "$1.pid")"
+elif [ -s "$1.rc" ]; then echo "ended $(cat "$1.rc")"
 elif [ -s "$1.boot" ] && [ "$(cat "$1.boot")" != "$(cat {_BOOT})" ]; then echo "rebooted 0"
 elif [ "$(df -Pk "$1.json" 2>/dev/null | tail -n 1 | tr -s ' ' | cut -d' ' -f4)" = 0 ]; then echo "full 0"
 else echo "gone 0"; fi
