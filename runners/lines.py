@@ -212,6 +212,10 @@ def _nodes(value: Any) -> list[dict[str, Any]]:
     return [_table(node, fields, {}) for node in value]
 
 
+def _delegated(value: Any) -> dict[str, Any]:
+    return _table(value, {"nodes": _count, "taken": _count, "left": _counts}, {})
+
+
 def _readings(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > _MAX_PARTS:
         raise ValueError("is no table of readings")
@@ -271,7 +275,10 @@ _EVENTS: dict[str, tuple[_Fields, _Fields]] = {
     "load": (_NS, {}),
     "first": (_NS, {}),
     "warmup": (_NS_LIST, {}),
-    "placed": ({"threads_before": _count, "threads_after": _count, "cpus_allowed": _text}, {}),
+    "placed": (
+        {"threads_before": _count, "threads_after": _count, "cpus_allowed": _text},
+        {"nodes": _nodes, "providers": _texts, "delegated": _delegated},
+    ),
     "overhead": (_NS_LIST, {}),
     "samples": (_NS_LIST, {}),
     "nodes": ({"nodes": _nodes}, {}),

@@ -58,7 +58,7 @@ def run_json(run: Run, summary: Summary) -> dict[str, Any]:
 
 
 def _delegation(run: Run) -> dict[str, Any] | None:
-    """Return where a profiled run's operators were executed, or None without a profile."""
+    """Return where a run's operators were executed, or None where nothing tells."""
     told = delegation_of(run)
     if told is None:
         return None

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     Event = Mapping[str, Any]
 
 _NOT_KEPT = ("e",)
+PLACED = ("threads_before", "threads_after", "cpus_allowed", "nodes", "delegated", "providers")
+"""What a run keeps of where its work was placed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +138,7 @@ def _many(events: Iterable[Event], kind: str) -> tuple[int, ...]:
 
 def _placed(events: Iterable[Event]) -> Event:
     told = next((event for event in events if event["e"] == "placed"), {})
-    return {key: told[key] for key in ("threads_before", "threads_after", "cpus_allowed") if key in told}
+    return {key: told[key] for key in PLACED if key in told}
 
 
 def _memory(event: Event) -> MemoryReading:

@@ -134,7 +134,7 @@ def tail_time(values: Array, p: float, levels: Array | None = None) -> float:
         return tau
     middle = correlation_time((values <= np.median(values)).astype(np.float64))
     weight = min(_MOST_WEIGHT, _CLUSTERS * tau / beyond)
-    return min(float(len(values)), tau * max(1.0, middle / tau) ** weight)
+    return min(float(len(values)), tau * math.pow(max(1.0, middle / tau), weight))
 
 
 def mean(samples: Sequence[float], *, levels: Array | None = None) -> Estimate | None:

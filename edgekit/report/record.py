@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from edgekit import units
+from edgekit.bench.profile import delegation_text
 from edgekit.report.cells import clean
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def provenance_of(run: Run) -> list[tuple[str, str]]:
         ("size", size),
         ("source", f"{artifact.source or 'not told'}, bundle {PurePath(artifact.bundle).name or 'none'}"),
         ("runtime", f"{run.runtime.name} {run.runtime.version}, threads honoured: {run.runtime.threads}"),
+        ("delegation", delegation_text(run)),
         ("plan", plan),
         ("timed", f"{len(run.warmup_ns)} warm-up and {len(run.samples_ns)} timed invocations"),
         ("outputs", run.parity.tolerance if run.parity else "not checked"),

@@ -36,7 +36,10 @@ pass ends early when a file named like the spool, but with the ending .enough, a
     load        ns         from opening the artifact to being ready for the first invocation
     first       ns         the first invocation
     warmup      ns [...]   the invocations before the timed ones
-    placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3"); not on a Mac
+    placed      threads_before (the load), threads_after (the warm-up), cpus_allowed ("0-3"); not on a
+                Mac. Where the runtime tells who executes the network: nodes (as below), or delegated {nodes,
+                taken (by the delegate), left [numbers of builtin operators that it left]}, or providers
+                [names]
     samples     ns [...]   timed invocations, in order, in chunks
     overhead    ns [...]   the same loop around a call that does nothing
     nodes       nodes [{index, kind, inputs, outputs}]: LiteRT's nodes and tensors by number, those that its

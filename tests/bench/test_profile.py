@@ -7,7 +7,7 @@ import pytest
 
 from edgekit.bench.explain.graph import Graph, Node
 from edgekit.bench.plan import Work
-from edgekit.bench.profile import delegated, delegation_of, fallback, kept
+from edgekit.bench.profile import NO_KERNELS, delegated, delegation_of, delegation_text, fallback, kept
 from edgekit.testing.runs import example_run
 
 GRAPH = Graph(
@@ -103,3 +103,58 @@ def test_a_run_keeps_what_was_told_and_the_artifacts_graph(tmp_path):
     assert graph["e"] == "no-graph"
     assert "gone.tflite" in graph["reason"]
     assert kept(events[2:], Work(ref=ref, path=Path("none"))) == ()
+
+
+# --- without a profile: what every run tells ------------------------------------------------------------
+def placed(runtime="litert", precision="int8", **told):
+    run = example_run(placed=told)
+    ref, artifact = replace(run.runtime, name=runtime), replace(run.artifact, precision=precision)
+    return replace(run, runtime=ref, artifact=artifact)
+
+
+WHOLE = [*CHAIN, node(3, "DELEGATE", [0, 10, 11], [2])]
+
+
+@pytest.mark.parametrize(
+    ("run", "text", "verdict"),
+    [
+        (placed(nodes=WHOLE), "2 of 3 nodes on XNNPACK, not SOFTMAX", None),
+        (placed(nodes=CHAIN), "0 of 3 nodes on XNNPACK, not CONV_2D, CONV_2D, SOFTMAX", "invalid"),
+        (
+            placed(delegated={"nodes": 66, "taken": 65, "left": [25]}),
+            "65 of 66 nodes on XNNPACK, not SOFTMAX",
+            None,
+        ),
+        (
+            placed(delegated={"nodes": 9, "taken": 3, "left": [4, 4, 3, 999, 25, 0]}),
+            "3 of 9 nodes on XNNPACK, not DEPTHWISE_CONV_2D, DEPTHWISE_CONV_2D, CONV_2D, operator 999, ...",
+            "invalid",
+        ),
+        (placed(nodes=CHAIN, precision=NO_KERNELS[0]), None, "suspect"),
+        (
+            placed("onnxruntime", providers=["CPUExecutionProvider"]),
+            "all nodes on CPUExecutionProvider",
+            None,
+        ),
+        (
+            placed("onnxruntime", providers=["Strange", "CPUExecutionProvider"]),
+            "providers: Strange",
+            "invalid",
+        ),
+        (placed("onnxruntime"), "", None),
+        (placed("null", nodes=CHAIN), "", None),
+        (placed(), "", None),
+    ],
+)
+def test_every_run_tells_who_executed_it(run, text, verdict):
+    assert text is None or delegation_text(run) == text
+    assert [doubt.verdict for doubt in fallback(run)] == ([verdict] if verdict else [])
+    allowed = replace(run, plan={**run.plan, "allow_fallback": True})
+    assert {doubt.verdict for doubt in fallback(allowed)} <= {"suspect"}
+    assert "--allow-fallback" in "".join(d.hint for d in fallback(run)) or verdict in (None, "suspect")
+
+
+def test_a_profile_is_told_rather_than_the_nodes_of_the_run():
+    run = replace(litert(WHOLE, op("built-in", "SOFTMAX", 2, 1)), placed={"nodes": CHAIN})
+    assert delegation_of(run).counts == {"XNNPACK": 2, "built-in": 1}
+    assert delegation_text(run) == "2 of 3 nodes on XNNPACK, not SOFTMAX"

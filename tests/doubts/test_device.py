@@ -200,3 +200,20 @@ def test_threads_started(bench):
 def test_cores(bench):
     bench.device.tells({"where": {"e": "placed"}, "put": {"cpus_allowed": "0-63"}})
     assert bench.codes(cores="0")["cores"].verdict == "invalid"
+
+
+def test_fallback(bench):
+    nodes = [{"index": n, "kind": kind, "inputs": [n], "outputs": [n + 1]}
+             for n, kind in enumerate(("CONV_2D", "SOFTMAX"))]  # fmt: skip
+    bench.device.tells({"where": {"e": "hello"}, "put": {"runtime": "litert"}},
+                       {"where": {"e": "placed"}, "put": {"nodes": nodes}})  # fmt: skip
+    doubt = bench.codes()["fallback"]
+    assert doubt.hint.startswith("0 of 2 nodes ran on XNNPACK, not CONV_2D, SOFTMAX")
+    assert doubt.verdict == "invalid"
+    bench.allowed = True
+    assert bench.codes()["fallback"].verdict == "suspect"
+
+
+def test_unproven(bench):
+    bench.device.tells({"where": {"e": "hello"}, "put": {"runtime": "litert"}})
+    assert "No golden input ran" in bench.codes()["unproven"].hint

@@ -144,3 +144,34 @@ def test_no_field_does_anything_else(example, changes):
         return
     assert event["e"] in EVERY_EVENT
     assert json.loads(json.dumps(event, allow_nan=False)) == event
+
+
+PLACED = {
+    "e": "placed",
+    "pass": "latency",
+    "t": 1,
+    "threads_before": 1,
+    "threads_after": 2,
+    "cpus_allowed": "0",
+}
+NODE = {"index": 0, "kind": "CONV_2D", "inputs": [0], "outputs": [1]}
+
+
+@pytest.mark.parametrize(
+    ("told", "fits"),
+    [
+        ({"nodes": [NODE]}, True),
+        ({"providers": ["CPUExecutionProvider"]}, True),
+        ({"delegated": {"nodes": 3, "taken": 2, "left": [25]}}, True),
+        ({"nodes": [{**NODE, "where": "XNNPACK"}]}, False),
+        ({"providers": [1]}, False),
+        ({"delegated": {"nodes": 3, "taken": -1, "left": []}}, False),
+        ({"delegated": {"nodes": 3}}, False),
+    ],
+)
+def test_who_executes_the_network_may_be_told(told, fits):
+    if fits:
+        assert parse_line(line(PLACED, **told)) == {**PLACED, **told}
+    else:
+        with pytest.raises(ProtocolError):
+            parse_line(line(PLACED, **told))

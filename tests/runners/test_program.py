@@ -114,6 +114,7 @@ def test_litert_outputs_are_right(program, tflite, golden, artifact):
     assert names(events) == [*ORDER, *["output"] * len(expected), "end"]
     np.testing.assert_allclose(outputs(events), expected, atol=atol)
     assert [e["golden"] for e in events if e["e"] == "output"] == list(range(len(expected)))
+    assert {node["kind"] for node in only(events, "placed")["nodes"]} >= {"DELEGATE"}
 
 
 @pytest.mark.convert
@@ -416,6 +417,7 @@ def test_the_threads_that_were_started_are_told(either, ort_site, onnx, threads)
     _, events = either.run(runtime="onnxruntime", site=ort_site, artifact=path, threads=threads)
     told = only(events, "placed")
     assert told["threads_after"] - told["threads_before"] == threads - 1
+    assert told["providers"] == ["CPUExecutionProvider"]
 
 
 def test_it_keeps_to_the_cpus_that_it_is_given(either):

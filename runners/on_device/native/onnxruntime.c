@@ -147,6 +147,6 @@ Runtime *open_onnxruntime(const Json *site) {
     if (!table) trouble("runtime", "onnxruntime %s has no C API of version %d", base->version(), API_VERSION);
     CALL("runtime", CREATE_ENV, (int, const char *, void **), ONLY_ERRORS, "edgekit", &env);
     CALL("runtime", DISABLE_TELEMETRY, (const void *), env);
-    runtime = (Runtime){base->version(), load, feed, invoke, outputs, output, {0}, -1};
+    runtime = (Runtime){base->version(), load, feed, invoke, outputs, output, {0}, -1, "CPUExecutionProvider", {0}};
     return &runtime;
 }

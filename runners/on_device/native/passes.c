@@ -33,12 +33,23 @@ static bool give_overhead(const int64_t *chunk, size_t count, void *with) {
     return false;
 }
 
-static void tell_placed(int before) {
+static void tell_placed(int before, const Runtime *runtime) {
     char allowed[LONGEST_TEXT] = "";
     read_field("/proc/self/status", "Cpus_allowed_list", allowed, sizeof allowed);
     tell("placed");
     put(",\"threads_before\":%d,\"threads_after\":%d", before, threads_now());
     put_text("cpus_allowed", allowed);
+    const Delegated *delegated = &runtime->delegated;
+    if (delegated->nodes) {
+        put(",\"delegated\":{\"nodes\":%d,\"taken\":%d", delegated->nodes, delegated->taken);
+        put_numbers("left", delegated->left, (size_t)delegated->left_count);
+        put("}");
+    }
+    if (runtime->provider) {
+        put(",\"providers\":[");
+        put_quoted(runtime->provider);
+        put("]");
+    }
     told();
 }
 
@@ -69,7 +80,7 @@ int64_t latency_pass(const Job *job, Runtime *runtime) {
     tell_conditions("before");
     Golden golden = load_and_first(job, runtime, NULL);
     warm_up(job, runtime, true);
-    tell_placed(threads);
+    tell_placed(threads, runtime);
     tell_conditions("during");
     int64_t count = stopped ? 0 : timed(runtime->invoke, job->runs, job->max_ns, give_samples, enough, job->period_ns);
     tell_conditions("after");

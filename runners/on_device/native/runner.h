@@ -57,6 +57,11 @@ typedef struct {
 Job job_read(const char *path);
 
 /* runtimes: one of them is opened. */
+#define MOST_LEFT 256
+typedef struct {
+    int nodes, taken, left_count;
+    int64_t left[MOST_LEFT]; /* numbers of builtin operators */
+} Delegated;
 typedef struct {
     const char *version;
     void (*load)(const Job *job);
@@ -66,6 +71,8 @@ typedef struct {
     float *(*output)(int index, int64_t *shape, int *rank, size_t *count); /* freed by who asks */
     int64_t shape[MOST_DIMS];
     int rank; /* of the only input; -1 without one */
+    const char *provider; /* that executes every node, or NULL */
+    Delegated delegated;
 } Runtime;
 extern const char *library_release; /* of the library opened last, or NULL */
 void *library_of(const Json *site, const char *name);

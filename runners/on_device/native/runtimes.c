@@ -45,7 +45,7 @@ static void invoke_nothing(void) {}
 static int no_outputs(void) { return 0; }
 
 Runtime *open_null(const Json *site) {
-    static Runtime null = {"1", load_nothing, feed_nothing, invoke_nothing, no_outputs, NULL, {0}, -1};
+    static Runtime null = {"1", load_nothing, feed_nothing, invoke_nothing, no_outputs, NULL, {0}, -1, NULL, {0}};
     (void)site;
     return &null;
 }

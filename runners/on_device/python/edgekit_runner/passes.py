@@ -11,7 +11,7 @@ from . import mac
 from .conditions import conditions, placed, threads_now
 from .loop import STOP, overhead, timed
 from .memory import Watch
-from .runtimes import Feed
+from .runtimes import Feed, taken_by
 from .spool import NOW, Spool, Trouble, blame
 
 CONDITIONS_EVERY = 4  # chunks: every other second
@@ -78,7 +78,7 @@ def latency_pass(job: dict[str, Any], runtime: Any, spool: Spool) -> int:
         timed(runtime.invoke, job["warmup"], limit_ns, lambda chunk: warm.extend(took(runtime, chunk)))
         spool.tell("warmup", ns=warm)
         if not mac.HERE:
-            spool.tell("placed", **placed(threads))
+            spool.tell("placed", **placed(threads), **taken_by(runtime))
         spool.tell("conditions", **conditions("during", seen))
         count = 0 if STOP else timed(runtime.invoke, job["runs"], limit_ns, give, job["period_ns"])
         spool.tell("conditions", **conditions("after", seen))

@@ -13,7 +13,7 @@ from .files import text_of
 from .litert_profiler import Profiled, Unavailable
 from .loop import STOP, timed
 from .passes import load_and_first
-from .runtimes import stored
+from .runtimes import nodes_of, stored
 from .spool import Spool, blame
 
 WARMUP_RUNS, PROFILE_RUNS, MAX_PROFILE_RUNS = 5, 40, 200
@@ -46,20 +46,6 @@ def profile_pass(job: dict[str, Any], runtime: Any, spool: Spool) -> int:
 
 def noted(_chunk: list[int]) -> None:
     """Take note of nothing: these are warm-ups."""
-
-
-def nodes_of(runtime: Any) -> list[dict[str, Any]]:
-    """Return the nodes of a LiteRT interpreter, delegates' included; other runtimes do not tell theirs."""
-    told: list[Any] = getattr(getattr(runtime, "net", None), "_get_ops_details", list)()
-    return [
-        {
-            "index": int(node["index"]),
-            "kind": str(node["op_name"]),
-            "inputs": [int(n) for n in node["inputs"] if n >= 0],
-            "outputs": [int(n) for n in node["outputs"] if n >= 0],
-        }
-        for node in told
-    ]
 
 
 def no_profiler(*_unused: Any) -> Any:

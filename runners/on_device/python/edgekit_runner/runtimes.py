@@ -140,6 +140,27 @@ def open_coreml() -> Any:
     return importlib.import_module(__package__ + ".coreml").Coreml()
 
 
+def nodes_of(runtime: Any) -> list[dict[str, Any]]:
+    """Return the nodes of a LiteRT interpreter, delegates' included; other runtimes do not tell theirs."""
+    told: list[Any] = getattr(getattr(runtime, "net", None), "_get_ops_details", list)()
+    return [
+        {
+            "index": int(node["index"]),
+            "kind": str(node["op_name"]),
+            "inputs": [int(n) for n in node["inputs"] if n >= 0],
+            "outputs": [int(n) for n in node["outputs"] if n >= 0],
+        }
+        for node in told
+    ]
+
+
+def taken_by(runtime: Any) -> dict[str, Any]:
+    """Return who executes the network, as far as the runtime tells: nodes, delegates' too, or providers."""
+    nodes, net = nodes_of(runtime), getattr(runtime, "net", None)
+    told = {"nodes": nodes} if nodes else {}
+    return dict(told, providers=net.get_providers()) if hasattr(net, "get_providers") else told
+
+
 RUNTIMES = {"litert": Litert, "onnxruntime": Onnxruntime, "null": Null, "coreml": open_coreml}
 
 
