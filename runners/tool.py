@@ -2,7 +2,8 @@
 
 Nothing of EdgeKit's runs beside it on the device, so a phone needs no Python for it either. Its output is
 read when it has ended, and what it says becomes the events that EdgeKit's own programs tell, as far as it
-goes: what a tool does not tell is not in the record. It takes no golden inputs, so nothing proves its outputs.
+goes: what a tool does not tell is not in the record. It takes no golden inputs, so nothing proves what it
+puts out.
 """
 
 from __future__ import annotations

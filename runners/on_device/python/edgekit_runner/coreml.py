@@ -34,10 +34,11 @@ class Coreml:
     def __init__(self) -> None:
         if sys.platform != "darwin":
             raise Trouble("runtime", "Core ML runs on Macs only, and this is " + sys.platform)
-        self.tools, self.took = importlib.import_module("coremltools"), []  # type: Any, list[int]
-        self.units = getattr(self.tools.ComputeUnit, os.environ.get(UNITS) or "ALL")
+        self.tools: Any = importlib.import_module("coremltools")
+        self.took: list[int] = []
+        self.units: Any = getattr(self.tools.ComputeUnit, os.environ.get(UNITS) or "ALL")
         name = os.environ.get(REMOTE) or ""
-        self.remote = connected(name) if name else None
+        self.remote: Any = connected(name) if name else None
         where = "macOS " + platform.mac_ver()[0]
         if self.remote is not None:
             told = (self.remote.type.value, self.remote.name, self.remote.os_version)
