@@ -46,13 +46,21 @@ def plans(make_bundle):
 
 
 class Saver:
-    """Keeps runs, and does something before one of them."""
+    """Keeps runs, and does something after one of them.
 
-    def __init__(self, store, at=0, do=None):
+    Each run's durations are replaced by known ones as it is handed over, so that no busy machine decides what
+    a test finds: 1 ms, one in eight of them `tails` of its recipe longer.
+    """
+
+    def __init__(self, store, at=0, do=None, tails=None):
         self.store, self.at, self.do = store, at, do
+        self.tails = tails or {}
         self.runs = []
 
     def save(self, run):
+        tail = self.tails.get(run.artifact.recipe, 1.0)
+        known = tuple(round(1e6 * (tail if n % 8 == 5 else 1)) + n % 3 for n in range(len(run.samples_ns)))
+        object.__setattr__(run, "samples_ns", known)
         self.runs.append(run)
         self.store.save(run)
         if len(self.runs) == self.at:
@@ -65,10 +73,13 @@ def test_rounds_are_two_and_two_by_a_coin_over_one_connection(plans, store, open
         module, "secrets", SimpleNamespace(randbelow=lambda _: told.append(len(told) % 3 % 2) or told[-1])
     )
     notes = []
+    saver = Saver(store, tails={"tflite-fp32": 2.0, "onnx-int8": 2.06})
     found = compare_on_device(
-        plans("tflite-fp32", "onnx-int8", runs=300), store, gate=0.5, percentile="P95", rounds=ROUNDS,
+        plans("tflite-fp32", "onnx-int8", runs=300), saver, gate=0.1, percentile="P95", rounds=ROUNDS,
         on_progress=lambda step: notes.append(step.note),
     )  # fmt: skip
+    assert found.decision.word == "not slower"
+    assert found.decision.effect.value == pytest.approx(0.03, abs=1e-4)
     assert (len(opened), found.percentile) == (1, "P95")
     assert not opened[0].is_open
     assert (found.interleaved, found.decision.blocks) == (True, ROUNDS)
@@ -119,7 +130,7 @@ def test_ctrl_c_between_rounds_gives_the_device_back_too(plans, store, opened):
         if "round 2" in step.note:
             raise KeyboardInterrupt
 
-    found = compare_on_device(plans(), store, gate=0.05, rounds=40, on_progress=tell)
+    found = compare_on_device(plans(), Saver(store), gate=0.05, rounds=40, on_progress=tell)
     assert (found.interrupted, found.decision.blocks, len(found.a)) == (True, 1, 2)
     assert not opened[0].is_open
 
@@ -149,7 +160,7 @@ def test_what_fails_at_once_or_again_and_again_ends_it(plans, store, opened, mak
     with pytest.raises(
         ResultError, match=r"^3 rounds in a row came to nothing, the last by run \w+ has no P95"
     ):
-        compare_on_device(plans(runs=8), store, gate=0.05, percentile="P95", rounds=ROUNDS)
+        compare_on_device(plans(runs=8), Saver(store), gate=0.05, percentile="P95", rounds=ROUNDS)
     assert len(store.query()) == 12
     assert not opened[-1].is_open
     bundle = make_bundle("tflite-fp32", name="gone")
