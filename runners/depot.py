@@ -46,7 +46,11 @@ version=
 [ -z "$2" ] || [ ! -f "$2/.edgekit" ] || read -r version <"$2/.edgekit"
 echo "works $version"
 shift 2
-for f; do if [ -f "$f" ]; then digest "$(wc -c <"$f")" <"$f"; else echo absent; fi; done
+for f; do
+  if [ -f "$f" ]; then digest "$(wc -c <"$f")" <"$f"
+  elif [ -e "${{f%/*}}" ]; then echo begun
+  else echo absent; fi
+done
 """
 _UNPACK = r"""
 umask 077
@@ -147,7 +151,7 @@ class Depot:
         for (local, sha256, size), remote, found in zip(files, remotes, there, strict=True):
             if found != sha256:
                 self._need_room(size, free, local.name)
-                self._transport.push(local, remote, sha256=sha256)
+                self._transport.push(local, remote, sha256=sha256, fresh=found == "absent")
                 free, version = free - size, ""
         return remotes, version
 
@@ -212,7 +216,7 @@ class Depot:
         mark: str = "",
         along: tuple[Sequence[str], Callable[[CommandResult], None]] | None = None,
     ) -> tuple[list[str], int, str]:
-        """Return the files' sha256 there ("" for what is not there), the free bytes, and what `mark` says.
+        """Return the files' sha256 there (else "begun" or "absent"), the free bytes, and what `mark` says.
 
         Makes the root.
         """
@@ -230,7 +234,7 @@ class Depot:
                 what, hint="look whether its login prints something", evidence="\n".join(lines[:9])
             )
         free, version = (line.partition(" ")[2].strip() for line in lines[:2])
-        there = [match[0] if (match := _SHA256.search(line.lower())) else "" for line in lines[2:]]
+        there = [match[0] if (match := _SHA256.search(line.lower())) else line for line in lines[2:]]
         return there, int(free) * 1024 if free.isascii() and free.isdigit() else -1, version[:100]
 
     def _need_room(self, size: int, free: int, what: str) -> None:

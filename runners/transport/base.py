@@ -1,8 +1,7 @@
 """What every transport does, written once over five primitives.
 
-A transport runs commands and moves files. `argv` is a sequence everywhere and quoted here alone;
-a push goes to a part, is held against its sha256 on the device and only then renamed (see push); after a
-timeout nothing of ours still runs there.
+A transport runs commands and moves files. `argv` is a sequence everywhere and quoted here alone; a push is
+held against its sha256 there before it gets its name (see push); a timeout leaves nothing running.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from edgekit.errors import (
 from edgekit.runners.transport.command import (
     DIGEST,
     MARK,
+    READ,
     CommandResult,
     command_line,
     kill_line,
@@ -52,14 +52,7 @@ T = TypeVar("T")
 _SHA256 = re.compile(r"\b[0-9a-fA-F]{64}\b")
 _PID = re.compile(r"[1-9][0-9]{0,8}")
 
-__all__ = [
-    "DEFAULT_TIMEOUT_S",
-    "MARK",
-    "TRANSFER_TIMEOUT_S",
-    "CommandResult",
-    "Transport",
-    "command_line",
-]
+__all__ = ["DEFAULT_TIMEOUT_S", "MARK", "TRANSFER_TIMEOUT_S", "CommandResult", "Transport", "command_line"]
 
 
 class Transport(ABC):
@@ -163,14 +156,7 @@ class Transport(ABC):
             UsageError: the transport is not open, or `argv` is empty or a string.
         """
         line = command_line(argv, env=env, cwd=cwd)
-        self._need_open()
-        start = time.monotonic()
-        code, out, err = self._guarded(
-            line, lambda whole: self._execute(whole, stdin=stdin, timeout_s=timeout_s)
-        )
-        return CommandResult(
-            argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=time.monotonic() - start
-        )
+        return self._timed(argv, line, lambda whole: self._execute(whole, stdin=stdin, timeout_s=timeout_s))
 
     def check(
         self,
@@ -225,13 +211,8 @@ class Transport(ABC):
     ) -> CommandResult:
         """Run a command as `run` does, with a host's file from byte `offset` on as its standard input."""
         line = command_line(argv)
-        self._need_open()
-        start = time.monotonic()
-        code, out, err = self._guarded(
-            line, lambda whole: self._feed(whole, local, offset=offset, timeout_s=timeout_s)
-        )
-        return CommandResult(
-            argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=time.monotonic() - start
+        return self._timed(
+            argv, line, lambda whole: self._feed(whole, local, offset=offset, timeout_s=timeout_s)
         )
 
     def failure(self, result: CommandResult) -> DeviceError:
@@ -239,16 +220,13 @@ class Transport(ABC):
         if "No space left on device" in result.tail:
             return self.full(result.tail)
         last = result.tail.splitlines()[-1] if result.tail else "no output"
-        return CommandFailedError(
-            self.device.address,
-            f"{shlex.join(result.argv)[:120]} ended with {result.exit_code}: {last}",
-            evidence=result.tail,
-        )
+        what = f"{shlex.join(result.argv)[:120]} ended with {result.exit_code}: {last}"
+        return CommandFailedError(self.device.address, what, evidence=result.tail)
 
     def full(self, evidence: str = "") -> DeviceFullError:
         """Return the error for want of space."""
-        what = "no space left on the device"
-        return DeviceFullError(self.device.address, what, hint="free some space there", evidence=evidence)
+        address, what = self.device.address, "no space left on the device"
+        return DeviceFullError(address, what, hint="free some space there", evidence=evidence)
 
     def start(
         self, argv: Sequence[str], *, log: str, env: Mapping[str, str] | None = None, cwd: str = ""
@@ -289,6 +267,15 @@ class Transport(ABC):
         code, _, _ = self._execute(kill_line(mark), stdin=b"", timeout_s=DEFAULT_TIMEOUT_S)
         return code == 0
 
+    def _timed(
+        self, argv: Sequence[str], line: str, call: Callable[[str], tuple[int, bytes, bytes]]
+    ) -> CommandResult:
+        self._need_open()
+        start = time.monotonic()
+        code, out, err = self._guarded(line, call)
+        spent = time.monotonic() - start
+        return CommandResult(argv=tuple(argv), exit_code=code, stdout=out, stderr=err, duration_s=spent)
+
     def _guarded(self, line: str, call: Callable[[str], T]) -> T:
         """Call with the line marked; at the deadline and on ctrl-C kill what carries the mark first."""
         mark = secrets.token_hex(8)
@@ -306,12 +293,9 @@ class Transport(ABC):
         try:
             gone = self.kill_marked(mark)
         except DeviceError as error:
-            raise DeviceLostError(
-                self.device.address,
-                "a deadline passed, and then the device did not answer: the command may still run there",
-                hint="check the link and the power, then try again",
-                evidence=f"{late}\n{error}",
-            ) from late
+            what = "a deadline passed, and then the device did not answer: the command may still run there"
+            hint, evidence = "check the link and the power, then try again", f"{late}\n{error}"
+            raise DeviceLostError(self.device.address, what, hint=hint, evidence=evidence) from late
         if not gone:
             late.hint = f"something of it would not die there: look for {MARK}={mark} in /proc/*/environ"
 
@@ -322,7 +306,13 @@ class Transport(ABC):
 
     # --- files ---------------------------------------------------------------------------------
     def push(
-        self, local: Path, remote: str, *, sha256: str | None = None, timeout_s: float = TRANSFER_TIMEOUT_S
+        self,
+        local: Path,
+        remote: str,
+        *,
+        sha256: str | None = None,
+        timeout_s: float = TRANSFER_TIMEOUT_S,
+        fresh: bool = False,
     ) -> str:
         """Copy a file to the device, whole or not at all; return its sha256, as computed there.
 
@@ -333,6 +323,7 @@ class Transport(ABC):
             remote: an absolute path; its folder is made, a file of that name is replaced.
             sha256: of the file, where it was computed already.
             timeout_s: the deadline for the transfer, in seconds.
+            fresh: whether it is known that its folder is not there, so that nobody has begun with it.
 
         Raises:
             UsageError: there is no such file on the host, or `remote` is a folder or no absolute path.
@@ -342,9 +333,17 @@ class Transport(ABC):
         self._need_open()
         if not local.is_file():
             raise UsageError(f"{local} is no file", hint="give a file that exists")
-        known, size = (sha256, local.stat().st_size) if sha256 else digest(local)
-        Push(transport=self, local=local, remote=remote, sha256=known, size=size, timeout_s=timeout_s).go()
-        return known
+        sha, size = (sha256, local.stat().st_size) if sha256 else digest(local)
+        Push(
+            transport=self,
+            local=local,
+            remote=remote,
+            sha256=sha,
+            size=size,
+            timeout_s=timeout_s,
+            fresh=fresh,
+        ).go()
+        return sha
 
     def pull(self, remote: str, local: Path, *, timeout_s: float = TRANSFER_TIMEOUT_S) -> None:
         """Copy a file from the device, whole or not at all.
@@ -367,9 +366,8 @@ class Transport(ABC):
                 raise DeviceLostError(self.device.address, f"{remote} arrived changed", hint="try again")
             part.replace(local)
         except OSError as error:
-            raise UsageError(
-                f"{local} can't be written: {error.strerror}", hint="choose another place"
-            ) from error
+            what = f"{local} can't be written: {error.strerror}"
+            raise UsageError(what, hint="choose another place") from error
         finally:
             if part.is_dir() and not part.is_symlink():  # what a device may send for a file
                 shutil.rmtree(part, ignore_errors=True)
@@ -399,8 +397,4 @@ class Transport(ABC):
         Raises:
             CommandFailedError: it is there and can't be read.
         """
-        script = """[ -e "$1" ] || exit 0
-[ -f "$1" ] || { echo "$1: no file" >&2; exit 1; }
-exec <"$1" || exit 1
-tail -c "+$2" | head -c "$3\""""
-        return self.check(["sh", "-c", script, "sh", remote, str(int(offset) + 1), str(int(limit))]).stdout
+        return self.check(["sh", "-c", READ, "sh", remote, str(int(offset) + 1), str(int(limit))]).stdout

@@ -61,6 +61,13 @@ def start_argv(
     return ["sh", "-c", START, "sh", log, command_line(argv, env=env, cwd=cwd)]
 
 
+# At most $3 bytes of the file $1, the first of them being its $2th.
+READ = """[ -e "$1" ] || exit 0
+[ -f "$1" ] || { echo "$1: no file" >&2; exit 1; }
+exec <"$1" || exit 1
+tail -c "+$2" | head -c "$3\""""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
     """What a command on a device came to.

@@ -47,7 +47,10 @@ touch -- "$3.$4.part\""""
 # there, and the two halves of the old part's nonce: whole, it would find our own command line.
 _STREAM = f"""{DIGEST}
 umask 077
-cd -- "$1" || exit 1
+# Who ends before its input does may be cut short of its last words by adb.
+refuse() {{ cat >/dev/null; exit 1; }}
+mkdir -p -- "$1" && cd -- "$1" || refuse
+[ ! -d "./$2" ] || {{ echo "$2 is a folder" >&2; refuse; }}
 name=./$2 stem=$3 part=$3.$4.part total=$5 whole=$6 offset=$7 head=$8 rest=$9
 shift 9
 written() {{
@@ -62,7 +65,7 @@ if [ "$offset" -gt 0 ]; then
   got=$(digest "$offset" <"$part")
   is "$head" || {{ rm -f -- "$part"; cat >/dev/null; echo other; exit 0; }}
 fi
-touch -- "$part" || exit 1
+touch -- "$part" || refuse
 got=$(tee -a "$part" | digest "$((total - offset))")
 size=$(wc -c <"$part")
 if is "$rest" && [ "$((size))" -eq "$total" ] && mv -f -- "$part" "$name"; then
@@ -98,6 +101,7 @@ class Push:
         sha256: its content's.
         size: its bytes.
         timeout_s: for all of it, in seconds.
+        fresh: whether somebody has looked already, and not even its folder is there.
     """
 
     transport: Transport
@@ -106,6 +110,7 @@ class Push:
     sha256: str
     size: int
     timeout_s: float
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         if not self.remote.startswith("/") or self.remote.endswith("/"):
@@ -129,7 +134,7 @@ class Push:
         """
         end = time.monotonic() + self.timeout_s
         nonce = secrets.token_hex(8)
-        left = self._look(nonce)
+        left = None if self.fresh else self._look(nonce)
         if left is None or not self._send(nonce, left, end):
             self._send(nonce, None, end)
 

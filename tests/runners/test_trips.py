@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekit.artifact import digest
-from edgekit.errors import DeviceBusyError, DeviceUnfitError, UsageError
+from edgekit.errors import CommandFailedError, DeviceBusyError, DeviceUnfitError, UsageError
 from edgekit.runners.depot import Depot
 from edgekit.runners.follow import Pass
 from edgekit.runners.lease import Lease
@@ -110,6 +110,34 @@ def test_a_second_push_of_the_same_content_takes_one(make, artifact):
         with Trips(transport) as trips:
             depot.put_all([(artifact, None)] * 3)
         assert len(trips) == 1
+
+
+def test_a_first_push_takes_two_and_one_that_was_begun_three(make, artifact):
+    transport_of, _ = make
+    with transport_of() as transport:
+        depot = Depot(transport)
+        remote = f"{depot.root}/store/{digest(artifact)[0]}/{artifact.name}"
+        for begun, taken in ((False, 2), (True, 3)):
+            if begun:
+                transport.check(["rm", remote])
+            with Trips(transport) as trips:
+                assert depot.put(artifact) == remote
+            assert len(trips) == taken
+            assert transport.check(["cat", remote]).stdout == artifact.read_bytes()
+
+
+def test_where_no_folder_can_be_made_is_said(make, artifact):
+    """Also by adb, which may lose the words of a command that has not read its input."""
+    transport_of, _ = make
+    artifact.write_bytes(bytes(3_000_000))
+    with transport_of() as transport:
+        depot = Depot(transport)
+        transport.check(["mkdir", "-p", depot.root])
+        transport.check(["touch", f"{depot.root}/store"])
+        with pytest.raises(CommandFailedError, match=r"can't be written: .*store"):
+            depot.put(artifact)
+        with pytest.raises(UsageError, match="is a folder"):
+            transport.push(artifact, depot.root)
 
 
 @pytest.fixture
