@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from edgekit.errors import DeviceError, DeviceLostError, DeviceRefusedError, DeviceTimeoutError, UsageError
+from edgekit.runners.transport.bounded import FloodError, communicate, flood
 
 CALL_TIMEOUT_S = 15.0
 SERVER_PORT = 5037
@@ -121,6 +122,7 @@ class AdbClient:
 
         Raises:
             DeviceTimeoutError: the deadline passed.
+            ProtocolError: it says too much.
         """
         data: bytes | None = None
         source: IO[bytes] | int = subprocess.DEVNULL
@@ -139,7 +141,9 @@ class AdbClient:
             start_new_session=True,
         ) as process:
             try:
-                out, err = process.communicate(data, timeout=timeout_s)
+                out, err = communicate(process, data, timeout_s)
+            except FloodError:
+                raise flood(self.address) from None
             except subprocess.TimeoutExpired:
                 raise DeviceTimeoutError(
                     self.address,

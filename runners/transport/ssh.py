@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from edgekit.errors import DeviceLostError, DeviceRefusedError, DeviceTimeoutError, DeviceUnfitError
 from edgekit.runners.transport.base import DEFAULT_TIMEOUT_S, CommandResult, Transport
+from edgekit.runners.transport.bounded import MAX_OUTPUT_BYTES, FloodError, Output, flood
 from edgekit.runners.transport.command import command_line, encoded
 from edgekit.runners.transport.ssh_config import hops
 from edgekit.runners.transport.ssh_link import reach
@@ -75,17 +76,17 @@ class SshTransport(Transport):
         self._stack.close()
 
     def _execute(self, command: str, *, stdin: bytes, timeout_s: float) -> tuple[int, bytes, bytes]:
-        out: list[bytes] = []
+        out = Output()
         source = (stdin[start : start + _PACKET] for start in range(0, len(stdin), _PACKET))
-        code, err = self._stream(command, source, out.append, timeout_s)
-        return code, b"".join(out), err
+        code, err = self._stream(command, source, out.take, timeout_s)
+        return code, out.whole(), err
 
     def _feed(self, command: str, local: Path, *, offset: int, timeout_s: float) -> tuple[int, bytes, bytes]:
-        out: list[bytes] = []
+        out = Output()
         with local.open("rb") as file:
             file.seek(offset)
-            code, err = self._stream(command, _chunks(file), out.append, timeout_s)
-        return code, b"".join(out), err
+            code, err = self._stream(command, _chunks(file), out.take, timeout_s)
+        return code, out.whole(), err
 
     def _receive(self, remote: str, local: Path, *, timeout_s: float) -> None:
         argv = ["sh", "-c", 'exec cat <"$1"', "sh", remote]
@@ -118,6 +119,8 @@ class SshTransport(Transport):
             except TimeoutError:
                 what = f"no end within {timeout_s:g} s"
                 raise DeviceTimeoutError(self.device.address, what, hint="allow it more time") from None
+            except FloodError:
+                raise flood(self.device.address) from None
         if code < 0:
             self._wire.join(timeout=_TICK_S)  # a dying link ends its channels a moment before itself
             alive = self._wire.is_active()
@@ -183,6 +186,8 @@ class _Greeting:
 
     def take(self, chunk: bytes) -> None:
         """Take the next bytes of standard output."""
+        if len(self.before) > MAX_OUTPUT_BYTES >> 6:
+            raise FloodError
         if not self.heard:
             head, found, tail = (self.before + chunk).partition(self.word.encode())
             home, ended, chunk = tail.partition(b"\n")
@@ -203,7 +208,8 @@ class _Session:
         self._channel = channel
         self._command = command
         self._source = source
-        self._err: list[bytes] = []
+        self._err = Output()
+        self._flooded = False
         self._troubles: list[OSError] = []
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._feed, self._read_err)]
 
@@ -228,18 +234,21 @@ class _Session:
 
         Raises:
             TimeoutError: the deadline passed.
+            FloodError: it says too much.
             OSError: the file that feeds it can't be read.
         """
         for chunk in self._read(self._channel.recv, end):
             sink(chunk)
         self._threads[1].join(timeout=max(0.0, end - time.monotonic()))
+        if self._flooded:
+            raise FloodError
         if self._threads[1].is_alive() or not self._channel.status_event.wait(
             max(0.0, end - time.monotonic())
         ):
             raise TimeoutError
         if self._troubles:
             raise self._troubles[0]
-        return self._channel.exit_status, b"".join(self._err)
+        return self._channel.exit_status, self._err.whole()
 
     def _read(self, receive: Callable[[int], bytes], end: float) -> Iterator[bytes]:
         import paramiko
@@ -260,7 +269,12 @@ class _Session:
                 yield chunk
 
     def _read_err(self) -> None:
-        self._err.extend(self._read(self._channel.recv_stderr, float("inf")))
+        try:
+            for chunk in self._read(self._channel.recv_stderr, float("inf")):
+                self._err.take(chunk)
+        except FloodError:
+            self._flooded = True
+            self._channel.close()  # who reads the other stream comes to its end
 
     def _feed(self) -> None:
         import paramiko
