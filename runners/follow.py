@@ -107,6 +107,7 @@ class Pass:
     _over: bool = False
     _gone: bool = False
     _begin: float = 0.0
+    _heard: float = 0.0
 
     def follow(self, argv: Sequence[str], env: Mapping[str, str]) -> Generator[dict[str, Any]]:
         """Start the pass and yield its events as they come, the last one being its end or its error.
@@ -123,7 +124,7 @@ class Pass:
             StableDeviceError: it died without an end; the evidence says how.
             TransientDeviceError: the link was lost and did not come back.
         """
-        self._begin = time.monotonic()
+        self._begin = self._heard = time.monotonic()
         try:
             self._start(argv, env)
             pause, idle = _FIRST_POLL_S, 0
@@ -175,6 +176,8 @@ class Pass:
         spool = f"{self.path}.jsonl"
         data = self._keep_trying(lambda: self.transport.read_from(spool, self._offset, limit=_READ_BYTES))
         self._offset += len(data)
+        if data:
+            self._heard = time.monotonic()
         if self._offset > MAX_SPOOL_BYTES:
             raise self._foreign(f"more than {MAX_SPOOL_BYTES >> 20} MiB")
         return data
@@ -202,11 +205,11 @@ class Pass:
         for line in lines:
             yield self._accept(line)
         if len(self._rest) > MAX_LINE_BYTES:
-            parse_line(self._rest)
+            self._parsed(self._rest)
 
     def _accept(self, line: bytes) -> dict[str, Any]:
         """Return a line's event, held against what came before it."""
-        event = parse_line(line)
+        event = self._parsed(line)
         name, first = event["e"], self._told == 0
         self._told += 1
         if self._over:
@@ -223,6 +226,13 @@ class Pass:
             raise self._foreign(f"{self._samples} samples")
         self._over = name in {"end", "error"}
         return event
+
+    def _parsed(self, line: bytes) -> dict[str, Any]:
+        try:
+            return parse_line(line)
+        except ProtocolError as error:
+            what = f"{self.transport.device.address}: {error.what}"
+            raise ProtocolError(what, hint=error.hint, evidence=error.evidence) from error
 
     def _unless_alive(self) -> Iterator[dict[str, Any]]:
         """Yield what a process that is no more has left; raise when that is no end."""
@@ -283,10 +293,13 @@ class Pass:
 
     def _check_deadline(self) -> None:
         if time.monotonic() > self._begin + self.deadline_s:
+            silent = time.monotonic() - self._heard
             raise DeviceTimeoutError(
                 self.transport.device.address,
-                f"the {self.name} pass has not ended within {self.deadline_s:g} s",
+                f"the {self.name} pass has not ended within {self.deadline_s:g} s; it last told something "
+                f"{silent:.0f} s ago",
                 hint="ask for fewer runs, or allow it more time",
+                evidence=self._log(),
             )
 
     def _foreign(self, what: str) -> ProtocolError:

@@ -106,7 +106,11 @@ class LeftRun:
                 for event in self._pass(name).left():
                     events.append(event)  # noqa: PERF402 - what came before a bad line is kept
             except ProtocolError as error:
-                return Left(there=True, events=tuple(events), broken=error.what)
+                return Left(
+                    there=True,
+                    events=tuple(events),
+                    broken=error.what.removeprefix(f"{self._transport.device.address}: "),
+                )
         return Left(there=True, events=tuple(events))
 
     def remove(self) -> None:

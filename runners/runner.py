@@ -156,8 +156,7 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.transport.is_open:
-            self._lease.give_back()
+        self._lease.give_back()
         if self._opened:
             self.transport.close()
 

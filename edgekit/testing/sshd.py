@@ -75,10 +75,18 @@ class Sshd:
         self.files = SshFiles(folder=folder, alias=f"edgekit-sshd-{port}", port=port, user=getpass.getuser())
         self.files.write()
         self.home.mkdir()
-        config = folder / "sshd_config"
-        config.write_text(_CONFIG.format(port=port, files=self.files, home=self.home, more=self._more))
-        with (folder / "log").open("wb") as log:
-            command = [program, "-D", "-e", "-f", str(config)]
+        config = _CONFIG.format(port=port, files=self.files, home=self.home, more=self._more)
+        (folder / "sshd_config").write_text(config)
+        self._serve(program)
+
+    def restart(self) -> None:
+        """Let it be there again, at the same address, after `cut`."""
+        self._serve(sshd_program())
+
+    def _serve(self, program: str) -> None:
+        folder, port = self.files.folder, self.files.port
+        with (folder / "log").open("ab") as log:
+            command = [program, "-D", "-e", "-f", str(folder / "sshd_config")]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         end = time.monotonic() + _READY_S
         while not answers(port):
@@ -103,6 +111,7 @@ class Sshd:
         assert self._process is not None
         for pid in [self._process.pid, *_children(self._process.pid)]:
             _kill(pid)
+        self._process.wait()
 
     def cut_sessions(self) -> None:
         """Kill its sessions; it takes new ones. What they ran may run on."""
