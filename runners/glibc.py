@@ -135,6 +135,6 @@ def _download(package: Package, folder: Path) -> None:
         told = (errors or ["apt said nothing"])[-1][:200]
         raise UsageError(
             f"apt can't download {wanted}: {told.removeprefix('E: ')}",
-            hint=_HINT,
+            hint=f"run `apt-get update` first; else {_HINT}",
             evidence=done.stderr[-4000:],
         )

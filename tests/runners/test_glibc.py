@@ -123,7 +123,7 @@ def test_another_size_is_another_version(apt, lock, tmp_path):
 @pytest.mark.usefixtures("apt")
 def test_what_apt_has_not_is_said_in_apt_s_words_with_the_next_step(lock, tmp_path):
     with pytest.raises(
-        UsageError, match=r"apt can't download toy-cross=1\.0-1: Version not found: run "
+        UsageError, match=r"apt can't download toy-cross=1\.0-1: Version not found: run `apt-get update` "
     ) as caught:
         glibc.fetch(tmp_path / "cache" / "wheels", lock)
     assert "--from" in caught.value.hint
