@@ -6,7 +6,7 @@ import os
 import selectors
 import subprocess
 import time
-from typing import IO, Any
+from typing import Any
 
 from edgekit.errors import ProtocolError
 
@@ -60,21 +60,21 @@ def communicate(
         TimeoutExpired: the deadline passed.
     """
     end, left = time.monotonic() + timeout_s, memoryview(data or b"")
-    outputs = {process.stdout: Output(), process.stderr: Output()}
+    outputs: dict[Any, Output] = {process.stdout: Output(), process.stderr: Output()}
     with selectors.DefaultSelector() as ready:
-        for stream in outputs:
-            ready.register(_there(stream), selectors.EVENT_READ)
+        for pipe in outputs:
+            ready.register(pipe, selectors.EVENT_READ)
         if process.stdin is not None:
             ready.register(process.stdin, selectors.EVENT_WRITE)
         while ready.get_map():
             for key, _ in ready.select(max(0.0, end - time.monotonic())):
-                stream = key.fileobj
+                stream: Any = key.fileobj
                 if stream is process.stdin:
                     left = _feed(key.fd, left)
                     over = not left
                 else:
                     chunk = os.read(key.fd, _CHUNK)
-                    outputs[stream].take(chunk)  # type: ignore[index]
+                    outputs[stream].take(chunk)
                     over = not chunk
                 if over:
                     ready.unregister(stream)
@@ -94,11 +94,6 @@ def _feed(number: int, data: memoryview) -> memoryview:
         return data[os.write(number, data[:_PIPE_BUF]) :]
     except BrokenPipeError:
         return data[:0]
-
-
-def _there(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None  # noqa: S101 - asked for
-    return stream
 
 
 def _close(stream: Any) -> None:

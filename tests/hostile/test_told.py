@@ -4,7 +4,6 @@ import json
 import string
 
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import EdgeKitError, ProtocolError
@@ -14,6 +13,7 @@ from edgekit.runners.lease import Lease
 from edgekit.runners.lines import MAX_LINE_BYTES, PROTOCOL, parse_line
 from edgekit.runners.transport import CommandResult, open_transport
 from edgekit.targets import Device
+from edgekit.testing.hostile import VALUES, fuzzed, understood_or_refused
 
 HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": PROTOCOL, "run": "r", "pid": 7,
          "program": "native", "runtime": "null", "version": "1", "threads": 1}  # fmt: skip
@@ -32,27 +32,11 @@ GOOD = [
     {"e": "end", "pass": "latency", "t": 9, "reason": "enough", "count": 3},
     {"e": "error", "pass": "latency", "t": 9, "kind": "load", "message": "no"},
 ]  # fmt: skip
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 FACTS = (
     b"edgekit-facts 1\nmachine\taarch64\nsystem\tLinux\nkernel\t6.1.0\nlibc\tglibc 2.36\n"
     b"python\t/usr/bin/python3\t3.11\t64\tok\ncpuinfo\tprocessor : 0\ncpuinfo\tCPU part : 0xd08\n"
     b"max_khz\t0 1800000\nmemory_kib\t8000000\nfree_kib\t9000000\nend\n"
 )
-
-
-def understood_or_refused(call, *arguments):
-    """Call; anything but a result or one of our errors comes out as it is, and fails the test."""
-    try:
-        return call(*arguments)
-    except EdgeKitError as error:
-        told = str(error)
-    assert 0 < len(told) < 10_000
-    return None
 
 
 # --- lines of a spool -------------------------------------------------------------------------------------
@@ -63,12 +47,12 @@ def test_what_the_protocol_says_is_understood(event):
     assert set(found) == set(event)
 
 
-@given(st.binary(max_size=400))
+@fuzzed(st.binary(max_size=400))
 def test_bytes_are_no_line(data):
     understood_or_refused(parse_line, data)
 
 
-@given(st.sampled_from(GOOD), st.data())
+@fuzzed(st.sampled_from(GOOD), st.data())
 def test_a_field_of_another_type_is_refused_or_meant_the_same(event, data):
     key = data.draw(st.sampled_from(sorted(event)))
     value = data.draw(VALUES)
@@ -77,7 +61,7 @@ def test_a_field_of_another_type_is_refused_or_meant_the_same(event, data):
         assert type(found[key]) is type(event[key]) or found[key] is None
 
 
-@given(st.sampled_from(GOOD), st.data())
+@fuzzed(st.sampled_from(GOOD), st.data())
 def test_a_field_that_is_missing_or_unknown_is_told(event, data):
     key = data.draw(st.sampled_from(sorted(event)))
     less = {name: value for name, value in event.items() if name != key}
@@ -87,7 +71,7 @@ def test_a_field_that_is_missing_or_unknown_is_told(event, data):
         parse_line(json.dumps({**event, "more": 1}).encode())
 
 
-@given(st.sampled_from(GOOD), st.data())
+@fuzzed(st.sampled_from(GOOD), st.data())
 def test_a_line_with_one_byte_changed_is_understood_or_refused(event, data):
     line = bytearray(json.dumps(event).encode())
     place = data.draw(st.integers(0, len(line) - 1))
@@ -123,7 +107,7 @@ def test_a_line_without_an_end_is_refused_by_its_length():
         parse_line(b" " * (MAX_LINE_BYTES + 1))
 
 
-@given(st.text(alphabet=string.printable + "\x00\x1b\x07\u202e", max_size=80))
+@fuzzed(st.text(alphabet=string.printable + "\x00\x1b\x07\u202e", max_size=80))
 def test_no_control_character_of_a_device_reaches_a_terminal(text):
     event = understood_or_refused(parse_line, json.dumps({**HELLO, "version": text}).encode())
     if event is not None:
@@ -139,12 +123,12 @@ def test_the_facts_that_are_changed_below_are_good_ones():
     assert facts_of(FACTS).libc == "glibc 2.36"
 
 
-@given(st.binary(max_size=2000))
+@fuzzed(st.binary(max_size=2000))
 def test_bytes_are_no_facts(data):
     understood_or_refused(facts_of, data)
 
 
-@given(st.data())
+@fuzzed(st.data())
 def test_facts_with_bytes_changed_are_understood_or_refused(data):
     answer = bytearray(FACTS)
     for _ in range(data.draw(st.integers(1, 6))):
@@ -152,7 +136,7 @@ def test_facts_with_bytes_changed_are_understood_or_refused(data):
     understood_or_refused(facts_of, bytes(answer))
 
 
-@given(
+@fuzzed(
     st.text(max_size=300),
     st.sampled_from(["machine", "python", "libc", "cpuinfo", "max_khz", "free_kib", "exe"]),
 )
@@ -179,8 +163,7 @@ def answering(tmp_path, monkeypatch):
         yield answer
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=300) | st.text(max_size=80).map(lambda text: f"busy 1 2 {text}".encode()))
+@fuzzed(st.binary(max_size=300) | st.text(max_size=80).map(lambda text: f"busy 1 2 {text}".encode()))
 def test_an_answer_about_the_lease_is_understood_or_refused(answering, data):
     lease = Lease(answering(data))
     try:
@@ -192,8 +175,7 @@ def test_an_answer_about_the_lease_is_understood_or_refused(answering, data):
     assert lease.held == (data.strip() == b"taken")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.binary(max_size=300))
+@fuzzed(st.binary(max_size=300))
 def test_an_answer_about_what_lies_there_is_understood_or_refused(answering, data):
     depot = Depot(answering(data))
     told = understood_or_refused(depot.listing)
