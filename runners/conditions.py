@@ -174,9 +174,9 @@ def _thermal(lines: list[str]) -> dict[str, Any]:
         if "IsStatusOverride: true" in line:
             found["thermal_override"] = True
     hot = {zone.name: zone.celsius for line in lines if (zone := _hal_zone(line)) is not None}
-    limits = dict(told for line in lines if (told := _hal_limits(line)) is not None)
-    told = {"temperatures": hot, "trips": {name: limits[name] for name in hot if limits.get(name)}}
-    return {**found, **{key: table for key, table in told.items() if table}}
+    limits = dict(limit for line in lines if (limit := _hal_limits(line)) is not None)
+    trips = {name: limits[name] for name in hot if limits.get(name)}
+    return {**found, **({"temperatures": hot} if hot else {}), **({"trips": trips} if trips else {})}
 
 
 _LIMITS = re.compile(

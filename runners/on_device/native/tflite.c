@@ -46,7 +46,31 @@ static struct {
     const char *(*name)(const void *);
 } api;
 
+/* The beginnings of TfLiteContext, TfLiteIntArray, TfLiteRegistration and TfLiteDelegate, which are public
+ * and which delegates outside of LiteRT hang on. */
+typedef struct {
+    int size, data[];
+} Numbers;
+
+typedef struct Context {
+    size_t tensors;
+    int (*plan)(struct Context *, Numbers **);
+    void *some[5];
+    int (*node)(struct Context *, int, void **, void **);
+} Context;
+
+typedef struct {
+    void *functions[5];
+    int32_t builtin;
+} Registration;
+
+typedef struct Delegate {
+    void *data;
+    int (*prepare)(Context *, struct Delegate *);
+} Delegate;
+
 static Runtime runtime;
+static int (*plain_prepare)(Context *, Delegate *);
 static void *net, *input;
 static char said[1000];
 
@@ -66,6 +90,30 @@ static size_t size_of(int type) {
     }
 }
 
+/* Lets the delegate take its nodes, and counts them: those that it takes become nodes with higher numbers. */
+static int counting_prepare(Context *context, Delegate *delegate) {
+    Numbers *plan;
+    Delegated *told = &runtime.delegated;
+    bool counts = context->plan(context, &plan) == 0;
+    int before = counts ? plan->size : 0, highest = -1;
+    for (int i = 0; i < before; i++) highest = plan->data[i] > highest ? plan->data[i] : highest;
+    int result = plain_prepare(context, delegate);
+    if (result != 0 || !counts || context->plan(context, &plan) != 0) return result;
+    told->nodes = before;
+    told->left_count = 0;
+    int left = 0;
+    for (int i = 0; i < plan->size; i++) {
+        void *node;
+        Registration *kind;
+        if (plan->data[i] > highest) continue;
+        left++;
+        if (told->left_count < MOST_LEFT && context->node(context, plan->data[i], &node, (void **)&kind) == 0)
+            told->left[told->left_count++] = kind->builtin;
+    }
+    told->taken = before - left;
+    return result;
+}
+
 static void load(const Job *job) {
     void *options = api.options(), *model;
     if (access(job->artifact, R_OK) != 0) trouble("load", "%s: %s", job->artifact, strerror(errno));
@@ -75,7 +123,11 @@ static void load(const Job *job) {
     if (!model) trouble("load", "it is no .tflite that can be read");
     Delegation delegation = api.delegation();
     delegation.threads = job->threads;
-    api.add_delegate(options, api.delegate(&delegation));
+    Delegate *delegate = api.delegate(&delegation);
+    if (!delegate) trouble("load", "LiteRT can't make its XNNPACK delegate");
+    plain_prepare = delegate->prepare;
+    delegate->prepare = counting_prepare;
+    api.add_delegate(options, delegate);
     net = api.interpreter(model, options);
     if (!net || api.allocate(net) != 0) trouble("load", "LiteRT can't prepare it: %s", *said ? said : "it does not say why");
     if (api.inputs(net) != 1) trouble("load", "the artifact has %d inputs; golden inputs are for one", api.inputs(net));
@@ -176,6 +228,6 @@ Runtime *open_tflite(const Json *site) {
         void *found = symbol_of(library, wanted[i].name);
         memcpy(wanted[i].into, &found, sizeof found);
     }
-    runtime = (Runtime){library_release ? library_release : api.version(), load, feed, invoke, outputs, output, {0}, -1};
+    runtime = (Runtime){library_release ? library_release : api.version(), load, feed, invoke, outputs, output, {0}, -1, NULL, {0}};
     return &runtime;
 }

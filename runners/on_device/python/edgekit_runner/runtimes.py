@@ -156,7 +156,8 @@ def nodes_of(runtime: Any) -> list[dict[str, Any]]:
 
 def taken_by(runtime: Any) -> dict[str, Any]:
     """Return who executes the network, as far as the runtime tells: nodes, delegates' too, or providers."""
-    nodes, net = nodes_of(runtime), getattr(runtime, "net", None)
+    nodes: list[dict[str, Any]] = nodes_of(runtime)
+    net: Any = getattr(runtime, "net", None)
     told = {"nodes": nodes} if nodes else {}
     return dict(told, providers=net.get_providers()) if hasattr(net, "get_providers") else told
 
