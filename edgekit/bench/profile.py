@@ -29,8 +29,8 @@ NO_KERNELS = ("w8a16", "dyn8")
 """Precisions for which XNNPACK has no kernels, or none of its depthwise convolution: counted in the zoo's
 networks under LiteRT 2.3, 0 of 67 nodes of MobileNetV2 w8a16, and all but the depthwise ones of dyn8."""
 NO_KERNELS_BY_C = ("fp16",)
-"""Those that it lacks beside them where the native program makes it through the C API of LiteRT 2.1.0, counted
-on aarch64: 12 of 118 nodes of MobileNetV2 fp16, no convolution among them."""
+"""Those that it lacks too where the native program makes it through the C API of LiteRT 2.1.0: counted on
+aarch64, 12 of 118 nodes of MobileNetV2 fp16, with convolutions among the rest."""
 _NOT_KEPT = ("pass", "t")
 _PROVIDER, _DELEGATE = "CPUExecutionProvider", "XNNPACK"
 _BUILTIN = {
