@@ -100,6 +100,20 @@ def test_a_network_that_mixes_a_batch_is_run_input_by_input(call):
     np.testing.assert_allclose(record.ranges["output"], (outputs.min(), outputs.max()), rtol=1e-6)
 
 
+def test_one_session_is_opened_and_the_float_network_is_not_run_apart(monkeypatch):
+    """What is measured with is also what proves that the batch stays apart."""
+    opened = []
+    monkeypatch.setattr(
+        metering, "opened", lambda graph, make=metering.opened: opened.append(make(graph)) or opened[-1]
+    )
+    frozen = frozen_call(pooled)
+    found = meter(frozen, watched(frozen.graph_def), with_counts=False, count=8)
+    assert found.batch == 8
+    assert len(opened) == 1
+    rows = inputs(3)
+    np.testing.assert_allclose(found.function(rows, False)[0], frozen.outputs(rows), rtol=1e-5)
+
+
 def test_a_new_shape_keeps_its_batch_open():
     def call(x):
         shuffled = tf.transpose(tf.reshape(x, [1, 6, 6, 2, 2]), [0, 1, 2, 4, 3])
