@@ -13,10 +13,11 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgekit.convert.methods import METHODS
 from edgekit.convert.ptq.execute import walk
 from edgekit.convert.ptq.grids import on_grid
 from edgekit.convert.ptq.layers import layer, rounding_snr
-from edgekit.convert.ptq.measure import cut_ranges, keeps_a_batch, prints_of
+from edgekit.convert.ptq.measure import cut_ranges, keeps_a_batch, picked_ranges, prints_of
 from edgekit.convert.ptq.reference import reference_of
 from edgekit.convert.ranges import grid
 
@@ -101,6 +102,24 @@ def test_one_input_is_a_batch_of_its_own(known, net, noise):
 def cut(found):
     reference = reference_of(found.graph, found.shapes, found.data.inputs, found.record.spans)
     return cut_ranges(reference.samples, found.record, found.frozen.graph_def)
+
+
+def test_each_tensor_has_the_range_that_costs_its_values_least(heavy):
+    """No method alone costs any tensor less; the input and what only moves values are left out."""
+    reference = reference_of(heavy.graph, heavy.shapes, heavy.data.inputs, heavy.record.spans)
+    ranges, picked = picked_ranges(reference.samples, heavy.record, heavy.frozen.graph_def)
+    assert list(ranges) == list(heavy.record.ranges)
+    assert ranges["input"] == heavy.record.ranges["input"]
+    assert "input" not in picked
+    assert set(picked.values()) <= set(METHODS)
+    cut = cut_ranges(reference.samples, heavy.record, heavy.frozen.graph_def)
+    for name in picked:
+        values = reference.samples[name]
+        costs = [
+            float(tf.nn.l2_loss(values - on_grid(tf.constant(values), limits)))
+            for limits in (ranges[name], cut[name], heavy.record.ranges[name])
+        ]
+        assert costs[0] <= 1.001 * min(costs[1:]) + 1e-9, name
 
 
 def test_ranges_are_never_widened(small):
