@@ -64,7 +64,7 @@ def test_it_is_read_back_as_it_was_written(tmp_path):
         (lambda d: d.update(layer=[]), "did you mean 'layers'"),
         (lambda d: d["layers"][0].pop("low"), "lacks the key 'low'"),
         (lambda d: d.update(before=3), "before should be a table"),
-        (lambda d: d.update(tuning=None), "can't be read"),
+        (lambda d: d.update(tuning=None), "'tuning' in quantization.json|can't be read"),
     ],
 )
 def test_what_is_not_a_report_is_refused(change, message, tmp_path):
