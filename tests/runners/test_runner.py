@@ -4,6 +4,7 @@ import json
 import sys
 import sysconfig
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from edgekit.artifact import digest
 from edgekit.errors import DeviceBusyError, DeviceUnfitError, StableDeviceError, UnknownNameError, UsageError
 from edgekit.runners.lines import output_array
+from edgekit.runners.lock import own_lock
 from edgekit.runners.program import python_program
 from edgekit.runners.provision import Prepared, prepare
 from edgekit.runners.runner import Job, Runner
@@ -215,6 +217,8 @@ def toy(make_wheel, monkeypatch, tmp_path):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(shelf))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    unlocked = replace(own_lock(), wheels=())  # these are none of the wheels that are locked
+    monkeypatch.setattr("edgekit.runners.wheels.own_lock", lambda: unlocked)
     return files
 
 
