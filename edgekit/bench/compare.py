@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from edgekit.bench.execute import BenchResult, RunSaver
+    from edgekit.bench.journal import Journal
     from edgekit.bench.plan import BenchPlan, Item
     from edgekit.bench.progress import Progress
     from edgekit.bench.run import Run
@@ -110,6 +111,7 @@ def compare_on_device(
     max_s: float = MAX_S,
     across: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    journal: Journal | None = None,
 ) -> Comparison:
     """Let A and B take turns on a device until a decision or a limit; each run is kept when it is over.
 
@@ -122,6 +124,7 @@ def compare_on_device(
         max_s: after which no further run begins, seconds.
         across: whether to count blocks in which conditions (the governor, say) changed between runs.
         on_progress: told of every step.
+        journal: where runs are written down before they begin, so that those whose host dies are found again.
 
     Raises:
         UsageError: a plan has not one item, the devices differ, or the rounds are too few.
@@ -131,7 +134,8 @@ def compare_on_device(
     if pair[0].device != pair[1].device:
         raise UsageError("the sides are on two devices", hint="let A and B take turns on one")
     looks_of(rounds)  # refuses what can't be, before the device is touched
-    turns = _Turns(plans[0], pair, store, percentile=percentile, across=across, ends=time.monotonic() + max_s)
+    ends = time.monotonic() + max_s
+    turns = _Turns(plans[0], pair, store, percentile=percentile, across=across, ends=ends, journal=journal)
     decision = decide((), gate=gate, rounds=rounds)
     try:
         while not (decision.final or turns.over):
@@ -199,12 +203,14 @@ class _Turns:
         percentile: str,
         across: bool,
         ends: float,
+        journal: Journal | None,
     ) -> None:
         self.made: list[_Block] = []
         self.lost: list[str] = []
         self.interrupted = False
         self._plan, self._pair, self._store = plan, pair, store
         self._percentile, self._across, self._ends = percentile, across, ends
+        self._journal = journal
         self._in_a_row = 0
         self._transport: Transport | None = None
 
@@ -228,7 +234,7 @@ class _Turns:
         order = [side_of(place, turned=turned) for place in range(_RUNS)]
         plan = replace(self._plan, items=tuple(self._pair[side] for side in order))
         keeper = _Keeper(store=self._store, ends=self._ends)
-        result = execute(plan, keeper, on_progress=on_progress, opened=self._opened)
+        result = execute(plan, keeper, on_progress=on_progress, opened=self._opened, journal=self._journal)
         if result.interrupted:
             self.interrupted = not keeper.late
             self.lost.append(f"a round was cut short: its runs do not count ({_named(result.runs)})")

@@ -97,6 +97,7 @@ def comparison_json(found: Comparison) -> dict[str, Any]:
 def _on_device(args: Namespace, store: Any) -> Comparison:
     from edgekit.bench.compare import compare_on_device
     from edgekit.bench.gate import ROUNDS
+    from edgekit.bench.journal import Journal
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import make_plan
 
@@ -111,7 +112,7 @@ def _on_device(args: Namespace, store: Any) -> Comparison:
         return compare_on_device(
             (plan_a, plan_b), store, gate=args.gate, percentile="P95" if args.p95 else "P50",
             rounds=ROUNDS if args.rounds is None else args.rounds, max_s=args.max_s, across=args.across,
-            on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total),
+            on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total), journal=Journal(store),
         )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ def print_explanation(console: Console, told: Explanation, *, whole: bool = Fals
 def _benched(args: Namespace, store: Any) -> tuple[Run, Run]:
     """Bench two artifacts of a bundle, one after the other, and return their runs."""
     from edgekit.bench.execute import execute
+    from edgekit.bench.journal import Journal
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import make_plan
 
@@ -100,7 +101,10 @@ def _benched(args: Namespace, store: Any) -> tuple[Run, Run]:
         cores=(args.cores,), passes=_PASSES, power=PowerWish(mode="never"),
     )  # fmt: skip
     with Progress(quiet=args.json) as progress:
-        result = execute(plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total))
+        result = execute(
+            plan, store, on_progress=lambda p: progress.step(str(p), done=p.done, total=p.total),
+            journal=Journal(store),
+        )  # fmt: skip
     for failure in result.failed:
         say(f"edgekit: {failure.recipe or 'device'}: {failure.error}")
     if len(result.runs) != _SIDES:
