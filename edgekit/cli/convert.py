@@ -54,8 +54,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--tuning", action="append", default=[], metavar="NAME[,NAME]",
         help="how int8 keeps the network's answers: auto (default) tries all and keeps what helps, none, or "
-        "repair (dead channels), equalize (channels' ranges), pick (each tensor's cheapest range method), ranges "
-        "(cut), bias (means), round (weights)",
+        "repair (dead channels), equalize (channels' ranges), pick (each tensor's cheapest range method), "
+        "ranges (cut), bias (means), round (weights)",
     )  # fmt: skip
     parser.add_argument("--preprocess", metavar="NAME", help="how images become inputs: see README")
     parser.add_argument(
