@@ -20,7 +20,7 @@ _READY_S = 15.0
 _CONFIG = """Port {port}
 ListenAddress 127.0.0.1
 HostKey "{files.host_key}"
-AuthorizedKeysFile "{files.identity}.pub"
+AuthorizedKeysFile "{keys}"
 PidFile none
 StrictModes no
 PermitRootLogin prohibit-password
@@ -45,13 +45,15 @@ class Sshd:
 
     Args:
         more: further lines of its configuration.
+        knows_key: whether the client's key opens; else it takes what `more` names.
 
     Attributes:
         files: keys, known hosts and configuration of its client.
     """
 
-    def __init__(self, *, more: str = "") -> None:
+    def __init__(self, *, more: str = "", knows_key: bool = True) -> None:
         self._more = more
+        self._knows_key = knows_key
         self._process: subprocess.Popen[bytes] | None = None
         self.files = SshFiles(folder=Path(), alias="", port=0, user="")
 
@@ -75,7 +77,8 @@ class Sshd:
         self.files = SshFiles(folder=folder, alias=f"edgekit-sshd-{port}", port=port, user=getpass.getuser())
         self.files.write()
         self.home.mkdir()
-        config = _CONFIG.format(port=port, files=self.files, home=self.home, more=self._more)
+        keys = f"{self.files.identity}.pub" if self._knows_key else "none"
+        config = _CONFIG.format(port=port, files=self.files, keys=keys, home=self.home, more=self._more)
         (folder / "sshd_config").write_text(config)
         self._serve(program)
 

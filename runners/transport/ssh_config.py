@@ -1,9 +1,9 @@
 """What ~/.ssh/config says about a host, as the chain of hops that leads to it.
 
 Read by paramiko's parser, for these words: HostName, User, Port, IdentityFile, IdentitiesOnly,
-IdentityAgent (none), UserKnownHostsFile, GlobalKnownHostsFile, HostKeyAlias, StrictHostKeyChecking (no),
-ProxyJump, ProxyCommand, ConnectTimeout, Include, Host and Match. EDGEKIT_SSH_CONFIG names another file, which
-then is the only one, as `ssh -F` has it.
+IdentityAgent (none), UserKnownHostsFile, GlobalKnownHostsFile, HostKeyAlias, StrictHostKeyChecking (no,
+accept-new), ProxyJump, ProxyCommand, ConnectTimeout, Include, Host and Match. EDGEKIT_SSH_CONFIG names
+another file, which then is the only one, as `ssh -F` has it.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Hop:
         key_name: under which name known hosts are looked up (HostKeyAlias), or "" for host and port.
         known_hosts: the files of known hosts.
         unknown_accepted: a host without a known key is taken (StrictHostKeyChecking no).
+        remember: where such a host's key is written down (StrictHostKeyChecking accept-new), or None.
         proxy_command: the program whose standard input and output are the link, or "".
         timeout_s: for each stage of the connection.
     """
@@ -63,6 +64,7 @@ class Hop:
     key_name: str
     known_hosts: tuple[Path, ...]
     unknown_accepted: bool
+    remember: Path | None
     proxy_command: str
     timeout_s: float
 
@@ -158,10 +160,9 @@ def _options(parsed: Any, name: str) -> dict[str, Any]:
 
 def _hop(name: str, options: Mapping[str, Any]) -> Hop:
     chosen = [key for key in options.get("identityfile", ()) if key.lower() != "none"]
-    hosts = (
-        *_paths(options.get("userknownhostsfile", _USER_HOSTS)),
-        *_paths(options.get("globalknownhostsfile", _GLOBAL_HOSTS)),
-    )
+    own_hosts = _paths(options.get("userknownhostsfile", _USER_HOSTS))
+    hosts = (*own_hosts, *_paths(options.get("globalknownhostsfile", _GLOBAL_HOSTS)))
+    checking = options.get("stricthostkeychecking", "ask").lower()
     return Hop(
         name=name,
         host=options["hostname"],
@@ -173,7 +174,8 @@ def _hop(name: str, options: Mapping[str, Any]) -> Hop:
         agent=options.get("identityagent", "").lower() != "none",
         key_name=options.get("hostkeyalias", ""),
         known_hosts=hosts,
-        unknown_accepted=options.get("stricthostkeychecking", "ask").lower() in {"no", "off"},
+        unknown_accepted=checking in {"no", "off"},
+        remember=own_hosts[0] if checking == "accept-new" and own_hosts else None,
         proxy_command=options.get("proxycommand") or "",
         timeout_s=_number(name, options, "connecttimeout", _TIMEOUT_S),
     )

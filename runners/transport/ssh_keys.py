@@ -1,7 +1,8 @@
 """Who is who on an SSH link: the host proves itself first, then the user does.
 
-Known hosts are read and never written. No password is asked for or taken, and messages name key files, never
-what is in them.
+Known hosts are read, and written only where the configuration says StrictHostKeyChecking accept-new: then the
+key of a host of which none is known is added. No password is asked for or taken, and messages name key files,
+never what is in them.
 """
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def prefer_known(wire: Any, known: list[KnownKey]) -> None:
 
 
 def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
-    """Hold the host's key against the known ones.
+    """Hold the host's key against the known ones; write it down where that was asked for.
 
     Raises:
-        DeviceRefusedError: it is not known, another one is, or it was revoked.
+        DeviceRefusedError: it is not known, another one is, or it was revoked; or it can't be written down.
     """
     blob, kind = key.asbytes(), key.get_name()
     shown = f"{kind} {fingerprint(blob)}"
@@ -115,6 +116,9 @@ def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
         raise DeviceRefusedError(address, what, hint=hint)
     if hop.unknown_accepted:
         return
+    if hop.remember is not None:
+        _write_down(address, hop, hop.remember, f"{kind} {base64.b64encode(blob).decode()}")
+        return
     what = f"the host key of {hop.lookup_name} is not known: {shown}"
     port = "" if hop.port == 22 else f" -p {hop.port}"  # noqa: PLR2004  SSH's own port
     hint = (
@@ -122,6 +126,19 @@ def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
         f"or: ssh-keyscan{port} {hop.host} >> ~/.ssh/known_hosts"
     )
     raise DeviceRefusedError(address, what, hint=hint)
+
+
+def _write_down(address: str, hop: Hop, path: Path, key: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
+            file.seek(0)
+            gap = "" if file.read()[-1:] in {"", "\n"} else "\n"
+            file.write(f"{gap}{hop.lookup_name} {key}\n")
+    except (OSError, UnicodeDecodeError) as error:
+        what = f"the host key of {hop.lookup_name} can't be added to {path}: {error}"
+        raise DeviceRefusedError(address, what, hint="add it yourself: ssh to it once") from error
 
 
 @dataclass(slots=True)

@@ -68,6 +68,15 @@ def test_the_address_goes_before_the_configuration(home: Path) -> None:
     assert (hop.user, hop.port, hop.lookup_name) == ("me", 23, "one")
 
 
+def test_a_new_host_is_remembered_in_the_users_first_file(home: Path) -> None:
+    (hop,) = way(home, "Host board\n StrictHostKeyChecking accept-new\n UserKnownHostsFile ~/a ~/b\n")
+    assert (hop.unknown_accepted, hop.remember) == (False, home / "a")
+    (hop,) = way(home, "Host board\n StrictHostKeyChecking accept-new\n UserKnownHostsFile none\n")
+    assert hop.remember is None
+    (hop,) = way(home, "Host board\n StrictHostKeyChecking yes\n")
+    assert hop.remember is None
+
+
 def test_the_first_value_counts(home: Path) -> None:
     (home / "system").write_text("User system\nPort 99\n")
     (hop,) = way(home, "Host b*\n User first\nHost *\n User second\n")

@@ -18,6 +18,7 @@ from edgekit.runners.transport.ssh import SshTransport
 from edgekit.targets import Device
 from edgekit.testing.ssh_double import SshDouble, SshFaults
 from edgekit.testing.ssh_files import make_key
+from edgekit.testing.sshd import Sshd, sshd_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +89,50 @@ def test_checking_can_be_turned_off_for_unknown_hosts(double: SshDouble) -> None
     double.files.known_hosts.write_text("")
     opened(double).close()
     assert double.files.known_hosts.read_text() == ""
+
+
+def test_a_new_host_is_remembered_where_that_was_asked_for(double: SshDouble) -> None:
+    add_line(double, "StrictHostKeyChecking accept-new")
+    hosts = double.files.known_hosts
+    hosts.write_text("other ssh-ed25519 AAAA")  # a last line without its end
+    opened(double).close()
+    known = hosts.read_text()
+    line = f"[127.0.0.1]:{double.files.port} ssh-ed25519 {host_blob(double)}"
+    assert known == f"other ssh-ed25519 AAAA\n{line}\n"
+    opened(double).close()
+    assert hosts.read_text() == known
+    double.faults = SshFaults(other_key=True)
+    assert "has changed" in refusal(double).what
+    double.faults = SshFaults()
+    hosts.unlink()
+    opened(double).close()
+    assert hosts.read_text() == f"{line}\n"
+    assert hosts.stat().st_mode & 0o777 == 0o600
+
+
+def test_where_a_new_host_cannot_be_remembered_it_is_refused(double: SshDouble) -> None:
+    add_line(double, "StrictHostKeyChecking accept-new")
+    double.files.known_hosts.unlink()
+    double.files.known_hosts.mkdir()
+    with pytest.raises(DeviceRefusedError, match=r"can't be added to .*known_hosts") as caught:
+        opened(double)
+    assert "ssh to it once" in caught.value.hint
+
+
+@pytest.mark.skipif(not sshd_program(), reason="sshd is not installed")
+def test_a_certificate_opens_where_the_key_alone_does_not(tmp_path: Path) -> None:
+    authority = tmp_path / "authority"
+    make_key(authority)
+    trust = f'TrustedUserCAKeys "{authority}.pub"'
+    with Sshd(more=trust, knows_key=False) as server:
+        transport = SshTransport(Device.parse(server.files.address), config=server.files.config)
+        with pytest.raises(DeviceRefusedError, match="refused the user"):
+            transport.open()
+        certify = ["ssh-keygen", "-q", "-s", authority, "-I", "me", "-n", server.files.user, "-V", "+5m"]
+        subprocess.run([*certify, f"{server.files.identity}.pub"], check=True)
+        transport.open()
+        assert transport.check(["echo", "in"]).text == "in\n"
+        transport.close()
 
 
 def test_a_revoked_key_is_refused(double: SshDouble) -> None:
