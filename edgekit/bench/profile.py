@@ -165,10 +165,10 @@ def _of_counts(told: Event | None) -> Delegation | None:
     if told is None or not told["nodes"]:
         return None
     left = [_BUILTIN.get(code, f"operator {code}") for code in told["left"]]
-    counts = Counter({_DELEGATE: int(told["taken"]), "built-in": len(left)})
+    counts = Counter({_DELEGATE: int(told["taken"]), "built-in": int(told["nodes"]) - int(told["taken"])})
     compute = sum(kind in _COMPUTE for kind in left)
     return Delegation(
-        asked=_DELEGATE, counts=+counts, outside=tuple(left), share=None, compute_outside=compute
+        asked=_DELEGATE, counts=dict(+counts), outside=tuple(left), share=None, compute_outside=compute
     )
 
 

@@ -162,7 +162,10 @@ class Run:
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON's types, without what its schema does not know yet."""
         later = _SINCE_2 if self.schema < RUN_SCHEMA else ()
-        return {key: value for key, value in asdict(self).items() if key not in later}
+        data = {key: value for key, value in asdict(self).items() if key not in later}
+        for reading in data["memory"] if later else ():
+            del reading["measure"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

@@ -58,7 +58,8 @@ def test_asking_that_fails_costs_the_power_and_not_the_run():
     transport = FakeTransport(Device.parse("fake://"), faults=Faults(dies_after_calls=0))
     facts = SimpleNamespace(to_json=dict)
     with transport:
-        runner = SimpleNamespace(facts=facts, transport=transport, target=None)
+        runtime = SimpleNamespace(tool=None)
+        runner = SimpleNamespace(facts=facts, transport=transport, target=None, runtime=runtime)
         with metering(runner, PowerWish()) as power:
             assert power.watch is None
             assert "asking the device failed (fake://: the link is gone)" in power.reason

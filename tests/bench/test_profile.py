@@ -1,13 +1,16 @@
 """What a run keeps of its profile pass, and where its operators ran."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from edgekit.bench.document import run_json
 from edgekit.bench.explain.graph import Graph, Node
 from edgekit.bench.plan import Work
 from edgekit.bench.profile import NO_KERNELS, delegated, delegation_of, delegation_text, fallback, kept
+from edgekit.bench.summarize import summarize
 from edgekit.testing.runs import example_run
 
 GRAPH = Graph(
@@ -154,6 +157,14 @@ def test_every_run_tells_who_executed_it(run, text, verdict):
     allowed = replace(run, plan={**run.plan, "allow_fallback": True})
     assert {doubt.verdict for doubt in fallback(allowed)} <= {"suspect"}
     assert "--allow-fallback" in "".join(d.hint for d in fallback(run)) or verdict in (None, "suspect")
+
+
+def test_counts_of_every_kind_are_json():
+    """A Counter would not be: `asdict` makes one whose keys are pairs."""
+    for told in ({"nodes": WHOLE}, {"delegated": {"nodes": 400, "taken": 100, "left": [3] * 256}}):
+        run = placed(**told)
+        delegation = json.loads(json.dumps(run_json(run, summarize(run))))["delegation"]
+        assert sum(delegation["counts"].values()) == (3 if "nodes" in told else 400)
 
 
 def test_a_profile_is_told_rather_than_the_nodes_of_the_run():
