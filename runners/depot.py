@@ -180,16 +180,19 @@ class Depot:
         self._need_room(sum(_unpacked(w) + w.stat().st_size for w in wheels), free, "the runtime")
         stored = self.put_all([(wheel, None) for wheel in wheels])
         new = f"{self.root}/site/new-{site_name(wheels)[:32]}"
-        try:
+        with contextlib.ExitStack() as trouble:
+            trouble.callback(self._drop, new)
             self._unpack(new, python, stored)
             version = trial(new)
             self._transport.check(["sh", "-c", _SETTLE, "sh", new, site, version])
-        except BaseException:
-            with contextlib.suppress(EdgeKitError):  # the error that is on its way says more
-                self._transport.run(["rm", "-rf", "--", new])
-            raise
+            trouble.pop_all()
         self._transport.run(["rm", "-rf", "--", *(path.rpartition("/")[0] for path in stored)])
         return site, version
+
+    def _drop(self, folder: str) -> None:
+        """Remove a folder as far as the link allows: the error that is on its way says more."""
+        with contextlib.suppress(EdgeKitError):
+            self._transport.run(["rm", "-rf", "--", folder])
 
     def listing(self) -> tuple[tuple[str, int], ...]:
         """Return what lies there: (path below the root, bytes on its disk), sorted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -278,11 +278,10 @@ class _Turns:
         """Lend the connection; it is closed after trouble, to be opened anew."""
         if self._transport is None:
             self._transport = open_transport(device)
-        try:
+        with ExitStack() as trouble:
+            trouble.callback(self.close)
             yield self._transport
-        except BaseException:
-            self.close()
-            raise
+            trouble.pop_all()
 
 
 def _check(result: BenchResult) -> None:

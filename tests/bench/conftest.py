@@ -7,8 +7,10 @@ import pytest
 
 from edgekit.artifact import Artifact, Parity, TensorSpec, digest
 from edgekit.bundle import Bundle, Golden, SourceRecord
+from edgekit.runners.transport import open_transport
 from edgekit.runners.wheels import cache_folder
 from edgekit.store import Store
+from edgekit.targets import Device
 
 COUNT = 4
 
@@ -65,6 +67,14 @@ def make_bundle(tmp_path):
         return bundle
 
     return make
+
+
+@pytest.fixture
+def device(tmp_path, monkeypatch):
+    """This machine as a device, with EdgeKit's folder in a place of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with open_transport(Device.parse("local://")) as transport:
+        yield transport
 
 
 @pytest.fixture

@@ -4,15 +4,6 @@ import pytest
 
 from edgekit.bench.cooldown import Cooldown, cool_down, hottest
 from edgekit.errors import DeviceUnfitError, StableDeviceError, UnknownNameError, UsageError
-from edgekit.runners.transport import open_transport
-from edgekit.targets import Device
-
-
-@pytest.fixture
-def device(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with open_transport(Device.parse("local://")) as transport:
-        yield transport
 
 
 @pytest.fixture

@@ -15,21 +15,12 @@ from edgekit.bench.plan import make_plan
 from edgekit.bench.recover import recover_device
 from edgekit.errors import DeviceLostError, DeviceTimeoutError, ResultError, StableDeviceError, UsageError
 from edgekit.runners import lease as lease_module
-from edgekit.runners.transport import open_transport
-from edgekit.targets import Device
 
 HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 2, "pid": 7, "program": "python",
          "runtime": "null", "version": "1", "threads": 1}  # fmt: skip
 FIRST = {"e": "first", "pass": "latency", "t": 2, "ns": 9}
 SAMPLES = {"e": "samples", "pass": "latency", "t": 3, "ns": [1, 2, 3]}
 END = {"e": "end", "pass": "latency", "t": 4, "reason": "done", "count": 3}
-
-
-@pytest.fixture
-def device(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with open_transport(Device.parse("local://")) as transport:
-        yield transport
 
 
 @pytest.fixture
