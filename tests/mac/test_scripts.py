@@ -116,7 +116,8 @@ def test_all_of_it_holds_without_a_proc(tmp_path):
         pytest.skip("no mount namespace can be made here, so that /proc can't be hidden")
     # What is left unclosed is found outside, where the same tests run; here it is /proc that counts.
     quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
-    pytest_argv = [sys.executable, "-m", "pytest", "-q", *quiet, "-k", CHOSEN, "tests/mac"]
+    own = f"--basetemp={tmp_path / 'inner'}"
+    pytest_argv = [sys.executable, "-m", "pytest", "-q", own, *quiet, "-k", CHOSEN, "tests/mac"]
     done = subprocess.run(
         [*tried, *pytest_argv], env=inside, cwd=ROOT, capture_output=True, text=True, check=False, timeout=550
     )
