@@ -10,6 +10,7 @@ import re
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,10 +27,12 @@ def say(text):
 
 def round_of(seed):
     """Run all bodies once; return whether all passed, and how many inputs they had."""
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k",
-            "not planted and not whole_bench", f"--hypothesis-seed={seed}", *BODIES]  # fmt: skip
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    argv += ["-k", "not planted and not whole_bench", f"--hypothesis-seed={seed}", *BODIES]
     env = {**os.environ, "FUZZ_EXAMPLES": str(EXAMPLES)}
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as own:
+        argv.append(f"--basetemp={own}/base")
+        done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     counted = re.search(r"inputs tried: (\d+)", done.stdout)
     if done.returncode:
         say(f"{done.stdout[-20_000:]}\n{done.stderr[-2000:]}")
