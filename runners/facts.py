@@ -218,7 +218,7 @@ def _garbled(address: str, why: str, answer: bytes) -> ProtocolError:
 
 
 def _first(told: Mapping[str, list[str]], key: str, *, limit: int = _MAX_TEXT) -> str:
-    return next((value[:limit] for value in told.get(key, ()) if value), "")
+    return next((value[:limit].replace("\t", " ") for value in told.get(key, ()) if value), "")
 
 
 def _number(told: _Told, key: str) -> int:

@@ -120,3 +120,6 @@ def explained(shown: str) -> Iterator[None]:
             if word in said.lower():
                 raise kind(f"the store {shown} {what}", hint=hint, evidence=said) from None
         raise ResultError(f"the store {shown} failed: {said}", evidence=said) from None
+    except UnicodeDecodeError as error:  # SQLite names what it stumbled over, and its bytes are no text
+        _, what, hint = _CAUSES[-1][1:]
+        raise ResultError(f"the store {shown} {what}", hint=hint, evidence=str(error)) from None

@@ -77,6 +77,11 @@ def test_facts_are_understood_or_refused(answer):
         understood_or_refused(lambda: cores_of(facts.cpus, "big", clusters=facts.clusters))
 
 
+def test_a_tab_in_a_word_is_a_space():
+    facts = facts_of(FACTS.replace(b"machine\t", b"machine\tmy\t"))
+    assert facts.machine == "my aarch64"
+
+
 @pytest.mark.parametrize("key", [b"cpuinfo", b"max_khz", b"features", b"python", b"libc", b"compatible"])
 def test_facts_that_go_on_for_ever_are_refused(key):
     with pytest.raises(ProtocolError, match="bytes long"):

@@ -12,7 +12,7 @@ from edgekit.bench.compare import compare_runs
 from edgekit.bench.run import Run
 from edgekit.bench.summarize import summarize
 from edgekit.bundle import MANIFEST, Bundle, Golden, Preprocessing, SourceRecord
-from edgekit.errors import UsageError
+from edgekit.errors import ResultError, UsageError
 from edgekit.json_types import fits, read_json
 from edgekit.report.table import print_table
 from edgekit.store import Store
@@ -162,6 +162,17 @@ def test_a_store_of_garbage_is_refused_or_made_anew(tmp_path, content):
     if store is not None:
         with store:
             assert understood_or_refused(store.query) in ([], None)
+
+
+def test_a_schema_that_is_no_text_tells_it(tmp_path):
+    path = tmp_path / "runs.sqlite"
+    with Store.open(path) as store:
+        store.save(example_run())
+    whole = path.read_bytes()
+    place = whole.index(b"table") + len(b"table")  # where the schema holds the name of one
+    path.write_bytes(whole[:place] + b"\x80" + whole[place + 1 :])
+    with pytest.raises(ResultError, match="is damaged"), Store.open(path) as store:
+        store.query()
 
 
 @fuzzed(st.data(), examples=40)
