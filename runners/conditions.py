@@ -124,7 +124,7 @@ def _sections(transport: Transport, script: str, sysfs: str) -> dict[str, list[s
     for line in answer.splitlines()[:_MAX_LINES]:
         key, _, rest = line.partition("|")
         if key in sections:
-            sections[key].append("".join(c for c in rest if c.isprintable() or c == "\t"))
+            sections[key].append("".join(c for c in rest.replace("\t", " ") if c.isprintable()))
     sections["thermal"] = list(_current(sections["thermal"]))
     return sections
 

@@ -270,6 +270,12 @@ def test_conditions_are_told_or_left_out(answer):
         assert 0 <= found.get("battery_percent", 0) <= 100
 
 
+def test_a_tab_in_a_zones_name_is_a_space():
+    thermal = b"thermal|\tTemperature{mValue=37.0, mType=3, mName=\tSKIN, mStatus=0}"
+    assert host_conditions(Parrot(thermal))["temperatures"] == {" SKIN": 37.0}
+    assert [zone.name for zone in zones(Parrot(b"zone|my\tcpu|48000"))] == ["my cpu"]
+
+
 @pytest.mark.parametrize(
     "line",
     [
