@@ -136,11 +136,16 @@ def placement(run: Run) -> Iterator[Doubt]:
         yield Doubt(code="cores", value=len(strange), limit=0, hint=hint, verdict="invalid")
 
 
+MOST_CPUS = 8192
+"""Linux has no more on any machine; a device that names more must not fill the host's memory."""
+_MOST_TEXT = 4000
+
+
 def cpu_set(ranges: str) -> frozenset[int]:
-    """Return the CPUs that "0-3,6" names; none for a class of cores or nothing."""
+    """Return the CPUs below MOST_CPUS that "0-3,6" names; none for a class of cores or nothing."""
     found: set[int] = set()
-    for first, last in re.findall(r"(\d+)(?:-(\d+))?", ranges):
-        found.update(range(int(first), int(last or first) + 1))
+    for first, last in re.findall(r"([0-9]+)(?:-([0-9]+))?", ranges[:_MOST_TEXT]):
+        found.update(range(int(first), min(int(last or first) + 1, MOST_CPUS)))
     return frozenset(found)
 
 

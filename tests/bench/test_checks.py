@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgekit.bench.checks import CHECKS, doubts_of, labels_of, verdict_of
+from edgekit.bench.checks_device import MOST_CPUS, cpu_set
 from edgekit.bench.run import MemoryReading, ParityReading, RuntimeRef
 from edgekit.bench.summary import VERDICTS
 from edgekit.testing.runs import MIB, example_run, example_samples
@@ -271,3 +272,10 @@ def test_any_samples_get_a_verdict(samples, ended):
     assert verdict_of(doubts) in VERDICTS
     if not samples:
         assert verdict_of(doubts) == "invalid"
+
+
+def test_cpus_that_no_machine_has_are_not_counted():
+    assert cpu_set("0-3,6") == {0, 1, 2, 3, 6}
+    assert cpu_set("big") == cpu_set("") == cpu_set("18446744073709551615") == frozenset()
+    assert len(cpu_set("0-18446744073709551615")) == MOST_CPUS
+    assert cpu_set("1," * 100_000) == {1}
