@@ -8,6 +8,7 @@ What fails is printed with its input and how to have it again; SEED begins with 
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = 5
+MEMORY = 8 << 30
+"""An input that fills the memory fails by it, and is printed, instead of ending the round without a word."""
 BODIES = ("tests/hostile", "tests/runners/test_job_fuzz.py")
 
 
@@ -27,7 +30,8 @@ def say(text):
 
 def round_of(seed):
     """Run all bodies once; return whether all passed, and how many inputs they had."""
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    limit = ["prlimit", f"--as={MEMORY}"] if shutil.which("prlimit") else []
+    argv = [*limit, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     argv += ["-k", "not planted and not whole_bench", f"--hypothesis-seed={seed}", *BODIES]
     env = {**os.environ, "FUZZ_EXAMPLES": str(EXAMPLES)}
     with tempfile.TemporaryDirectory() as own:
