@@ -28,9 +28,6 @@ the runtime takes less; from a tenth on the run no longer measures what the dele
 NO_KERNELS = ("w8a16", "dyn8")
 """Precisions for which XNNPACK has no kernels, or none of its depthwise convolution: counted in the zoo's
 networks under LiteRT 2.3, 0 of 67 nodes of MobileNetV2 w8a16, and all but the depthwise ones of dyn8."""
-NO_KERNELS_BY_C = ("fp16",)
-"""Those that it lacks too where the native program makes it through the C API of LiteRT 2.1.0: counted on
-aarch64, 12 of 118 nodes of MobileNetV2 fp16, with convolutions among the rest."""
 _NOT_KEPT = ("pass", "t")
 _PROVIDER, _DELEGATE = "CPUExecutionProvider", "XNNPACK"
 _BUILTIN = {
@@ -121,8 +118,7 @@ def fallback(run: Run) -> Iterator[Doubt]:
     told = delegation_of(run)
     if told is None or not told.fell_back:
         return
-    lacking = NO_KERNELS + (NO_KERNELS_BY_C if "delegated" in run.placed else ())
-    known = run.artifact.precision in lacking and told.asked == _DELEGATE
+    known = run.artifact.precision in NO_KERNELS and told.asked == _DELEGATE
     allowed = bool(run.plan.get("allow_fallback"))
     total, names = sum(told.counts.values()), ", ".join(told.outside[:4])
     yield Doubt(

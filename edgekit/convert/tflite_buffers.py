@@ -27,10 +27,11 @@ def apart(content: bytes) -> bytes:
             tensor.buffer = len(model.buffers) - 1
             shared = True
         seen.add(tensor.buffer)
-    return _packed(model) if shared else content
+    return packed(model) if shared else content
 
 
-def _packed(model: Any) -> bytes:
+def packed(model: Any) -> bytes:
+    """Return the bytes of a file whose objects were changed."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekit.convert.matching import ranges_of, summed_up
 from edgekit.convert.ranges import grid
+from edgekit.convert.tflite_biases import biases_in_16_bits
 from edgekit.convert.tflite_buffers import apart
 from edgekit.convert.tflite_run import flowing, open_interpreter
 from edgekit.errors import ConversionError, MissingExtraError
@@ -37,7 +38,8 @@ def quantized(content: bytes, precision: str, work: Work) -> tuple[bytes, dict[s
         ConversionError: litert-quantizer refused it; or a weight is beyond what 16 bits hold.
     """
     if precision not in CALIBRATED:
-        return _quantize(content, _recipe(precision), None), {}
+        found = _quantize(content, _recipe(precision), None)
+        return biases_in_16_bits(found) if precision == "fp16" else found, {}
     ranges, lacking = work.once("tflite ranges", lambda: _ranges(content, work))
     if precision == "int8":  # the very grid: low and high land on steps
         ranges = {name: (grid(*pair).low, grid(*pair).high) for name, pair in ranges.items()}

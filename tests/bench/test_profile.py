@@ -134,8 +134,7 @@ WHOLE = [*CHAIN, node(3, "DELEGATE", [0, 10, 11], [2])]
             "invalid",
         ),
         (placed(nodes=CHAIN, precision=NO_KERNELS[0]), None, "suspect"),
-        (placed(delegated={"nodes": 2, "taken": 1, "left": [3]}, precision="fp16"), None, "suspect"),
-        (placed(nodes=CHAIN, precision="fp16"), None, "invalid"),
+        (placed(delegated={"nodes": 2, "taken": 1, "left": [3]}, precision="fp16"), None, "invalid"),
         (
             placed("onnxruntime", providers=["CPUExecutionProvider"]),
             "all nodes on CPUExecutionProvider",

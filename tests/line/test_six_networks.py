@@ -94,4 +94,5 @@ def test_every_artifact_is_right_on_an_aarch64_userland(bundle, board):
         assert "unavailable" in run["power"]
         codes = {doubt["code"] for doubt in run["doubts"]}
         assert {"emulated", "few-samples"} <= codes
+        assert "fallback" not in codes, f"{name}: {run['doubts']}"
         assert run["verdict"] == "suspect"
