@@ -38,8 +38,8 @@ def quantized(content: bytes, precision: str, work: Work) -> tuple[bytes, dict[s
         ConversionError: litert-quantizer refused it; or a weight is beyond what 16 bits hold.
     """
     if precision not in CALIBRATED:
-        found = _quantize(content, _recipe(precision), None)
-        return biases_in_16_bits(found) if precision == "fp16" else found, {}
+        made = _quantize(content, _recipe(precision), None)
+        return biases_in_16_bits(made) if precision == "fp16" else made, {}
     ranges, lacking = work.once("tflite ranges", lambda: _ranges(content, work))
     if precision == "int8":  # the very grid: low and high land on steps
         ranges = {name: (grid(*pair).low, grid(*pair).high) for name, pair in ranges.items()}
