@@ -23,6 +23,8 @@ from edgekit.errors import DeviceBusyError, DeviceError, ProtocolError
 from edgekit.runners.follow import END_OF_IT
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from edgekit.runners.transport import CommandResult, Transport
 
 LEASE_S = 90.0
@@ -79,7 +81,7 @@ true
 
 
 class Lease:
-    """The right to bench on one device for a while.
+    """The right to bench on one device for a while; as a context manager it is given back at the end.
 
     Args:
         transport: an open way to the device.
@@ -90,6 +92,12 @@ class Lease:
         self._token = secrets.token_hex(8)
         self._taken = 0.0
         self.held = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.give_back()
 
     def take(self, seconds: float) -> None:
         """Take the lease, or hold it for longer.
@@ -153,12 +161,17 @@ class Lease:
         if time.monotonic() > self._taken + _RENEW_S:
             self.take(LEASE_S)
 
+    def leave(self) -> None:
+        """Hold it no longer, and leave it there: it expires, or our next lease takes it over."""
+        if self.held:
+            _GIVEN_UP.add(self._token)
+        self.held = False
+
     def give_back(self) -> None:
-        """Give the lease back, as far as the link allows; else it expires, or this process takes it over."""
+        """Give the lease back, as far as the link allows; else leave it."""
         if not self.held:
             return
-        self.held = False
-        _GIVEN_UP.add(self._token)
+        self.leave()
         with contextlib.suppress(DeviceError):
             if self._transport.is_open:
                 self._transport.run(["sh", "-c", _GIVE, "sh", self._transport.root(), self._token])

@@ -125,6 +125,7 @@ class Runner:
         program: "native", "python", or "auto": the native one where it can run.
         cache: where wheels are kept on the host; None for the user's own.
         wish: what is asked of the runtime itself.
+        lease: one that outlives this runner; None for its own, which it gives back.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class Runner:
         program: str = "auto",
         cache: Path | None = None,
         wish: RuntimeWish = _NO_WISH,
+        lease: Lease | None = None,
     ) -> None:
         self.transport = transport
         self.runtime = replace(runtime.released(wish.release), env=(*runtime.env, *wish.env()))
@@ -142,7 +144,7 @@ class Runner:
         self.depot = Depot(transport)
         self._program = program
         self._cache = cache
-        self._lease = Lease(transport)
+        self._lease, self._lent = lease or Lease(transport), lease is not None
         self._opened = False
         self._facts: Facts | None = None
         self._prepared: Prepared | None = None
@@ -156,7 +158,8 @@ class Runner:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lease.give_back()
+        if not self._lent:
+            self._lease.give_back()
         if self._opened:
             self.transport.close()
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgekit.bench.binomial import least_samples
 from edgekit.bench.execute import execute
 from edgekit.bench.gate import ROUNDS, Decision, block_effect, decide, decide_sides, looks_of, side_of
+from edgekit.bench.held import Held
 from edgekit.bench.summarize import summarize
 from edgekit.bench.summary import Estimate
 from edgekit.bench.timed import timed_of
@@ -19,15 +19,13 @@ from edgekit.runners.transport import open_transport
 from edgekit.units import ns_to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from edgekit.bench.execute import BenchResult, RunSaver
     from edgekit.bench.journal import Journal
     from edgekit.bench.plan import BenchPlan, Item
     from edgekit.bench.progress import Progress
     from edgekit.bench.run import Run
-    from edgekit.runners.transport import Transport
-    from edgekit.targets import Device
 
 PERCENTILES = {"P50": 0.5, "P95": 0.95}
 MAX_S = 3600.0
@@ -188,7 +186,7 @@ class _Block:
 
 
 class _Turns:
-    """Blocks of two runs of A and two of B on one device, over one connection as long as that holds.
+    """Blocks of two runs of A and two of B on one device, which is held from the first to the last.
 
     A block that did not come about whole - a run failed, is invalid, or another condition came between - is
     lost alone. Where that happens LOST times in a row, or before anything ran at all, there is no comparison.
@@ -212,7 +210,7 @@ class _Turns:
         self._percentile, self._across, self._ends = percentile, across, ends
         self._journal = journal
         self._in_a_row = 0
-        self._transport: Transport | None = None
+        self._held = Held(open_transport)
 
     @property
     def effects(self) -> list[float]:
@@ -234,7 +232,10 @@ class _Turns:
         order = [side_of(place, turned=turned) for place in range(_RUNS)]
         plan = replace(self._plan, items=tuple(self._pair[side] for side in order))
         keeper = _Keeper(store=self._store, ends=self._ends)
-        result = execute(plan, keeper, on_progress=on_progress, opened=self._opened, journal=self._journal)
+        result = execute(
+            plan, keeper, on_progress=on_progress, journal=self._journal,
+            opened=self._held.opened, leased=self._held.leased,
+        )  # fmt: skip
         if result.interrupted:
             self.interrupted = not keeper.late
             self.lost.append(f"a round was cut short: its runs do not count ({_named(result.runs)})")
@@ -253,10 +254,8 @@ class _Turns:
         self.made.append(_Block(effect=effect, sides=sides))
 
     def close(self) -> None:
-        """Close the connection; twice is fine."""
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.close()
+        """Give the device back and close the connection; twice is fine."""
+        self._held.close()
 
     def _points(self, runs: Sequence[Run]) -> list[float]:
         sides = {"format", "runtime"}  # what an artifact brings along
@@ -272,16 +271,6 @@ class _Turns:
             return
         many = f"{self._in_a_row} rounds in a row came to nothing, the last by " if self._in_a_row > 1 else ""
         raise ResultError(f"{many}{error.what}", hint="its runs are kept: edgekit runs list")
-
-    @contextmanager
-    def _opened(self, device: Device) -> Iterator[Transport]:
-        """Lend the connection; it is closed after trouble, to be opened anew."""
-        if self._transport is None:
-            self._transport = open_transport(device)
-        with ExitStack() as trouble:
-            trouble.callback(self.close)
-            yield self._transport
-            trouble.pop_all()
 
 
 def _check(result: BenchResult) -> None:

@@ -29,6 +29,7 @@ from edgekit.bench.recover import recover_runs
 from edgekit.errors import DeviceError, EdgeKitError, TransientDeviceError
 from edgekit.runners.cores import cores_of
 from edgekit.runners.follow import last_of
+from edgekit.runners.lease import Lease
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES
 from edgekit.runners.state import changed
@@ -107,6 +108,7 @@ def execute(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     opened: Callable[[Device], AbstractContextManager[Transport]] | None = None,
+    leased: Callable[[Transport], AbstractContextManager[Lease]] = Lease,
     journal: Journal | None = None,
 ) -> BenchResult:
     """Run a plan.
@@ -116,6 +118,7 @@ def execute(
         store: keeps every run when it is over; None to keep none.
         on_progress: told of every step.
         opened: opens a device for the time of a `with` statement; None for a connection of its own.
+        leased: the right to bench there, likewise; it is held for all of a device's runs.
         journal: where runs are written down before they begin, so that those whose host dies are found again
             by the next bench of that device; None for no such thing.
 
@@ -123,7 +126,7 @@ def execute(
         All that ran and all that did not. Nothing is raised for a device's or an artifact's trouble; a run
         that the store could not keep ends the bench and is among `runs` and `failed`.
     """
-    bench = _Bench(plan, store, on_progress, opened or open_transport, journal)
+    bench = _Bench(plan, store, on_progress, opened or open_transport, leased, journal=journal)
     interrupted, kept = False, True
     try:
         for device in plan.devices:
@@ -155,6 +158,8 @@ class _Bench:
         store: RunSaver | None,
         on_progress: Callable[[Progress], None] | None,
         opened: Callable[[Device], AbstractContextManager[Transport]],
+        leased: Callable[[Transport], AbstractContextManager[Lease]],
+        *,
         journal: Journal | None,
     ) -> None:
         self.plan = plan
@@ -164,7 +169,7 @@ class _Bench:
         self.failed: list[Failure] = []
         self._store = store
         self._tell = on_progress
-        self._opened = opened
+        self._opened, self._leased = opened, leased
         self._loads: list[tuple[float, float, int]] = []
 
     def device(self, device: Device) -> None:
@@ -173,17 +178,17 @@ class _Bench:
         self._loads = []
         self._step(device, "connect")
         try:
-            with self._opened(device) as transport:
+            with self._opened(device) as transport, self._leased(transport) as lease:
                 for _, group in itertools.groupby(tuple(left), key=lambda item: item.runtime):
-                    self._group(transport, tuple(group), left)
+                    self._group(transport, lease, tuple(group), left)
         except EdgeKitError as error:
             self._fail(left, error)
 
-    def _group(self, transport: Transport, items: Sequence[Item], left: list[Item]) -> None:
+    def _group(self, transport: Transport, lease: Lease, items: Sequence[Item], left: list[Item]) -> None:
         """Run the items of one runtime; each is taken off `left` when it is settled."""
         self._step(transport.device, "prepare")
         runtime, plan = RUNTIMES.get(items[0].runtime), self.plan
-        with Runner(transport, runtime, program=plan.program, wish=plan.wish) as runner:
+        with Runner(transport, runtime, program=plan.program, wish=plan.wish, lease=lease) as runner:
             changes = self.plan.state.changes(transport, cpus_used(runner, items))
             try:
                 runner.prepare()
