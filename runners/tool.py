@@ -61,11 +61,8 @@ def prepare_tool(
         DeviceUnfitError: there is no such program on the device, or it is built for another machine.
     """
     address = transport.device.address
-    if binary and not binary.startswith(ON_DEVICE):
-        local = Path(binary).expanduser()
-        if not local.is_file():
-            hint = f"give a file of this host, or {ON_DEVICE}PATH for one that lies on the device"
-            raise UsageError(f"{binary} is no file", hint=hint)
+    local = local_program(binary)
+    if local is not None:
         machine = _machine(local)
         if machine and facts.system in {"linux", "android"} and machine not in {facts.abi, facts.machine}:
             what = f"{local.name} is built for {machine}, and the device is {facts.abi}"
@@ -77,6 +74,24 @@ def prepare_tool(
         path = _found(transport, binary.removeprefix(ON_DEVICE) or runtime.name)
         sha256 = transport.sha256(path)
     return Prepared(site=(), version=f"sha256 {sha256[:12]}", build=None, command=(path,))
+
+
+def local_program(binary: str) -> Path | None:
+    """Return the file that is brought from this host; None for a program that is on the device.
+
+    Args:
+        binary: as in RuntimeWish.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if not binary or binary.startswith(ON_DEVICE):
+        return None
+    local = Path(binary).expanduser()
+    if not local.is_file():
+        hint = f"give a file of this host, or {ON_DEVICE}PATH for one that lies on the device"
+        raise UsageError(f"{binary} is no file", hint=hint)
+    return local
 
 
 def _machine(local: Path) -> str:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 from edgekit.cli.output import INTERRUPTED, out, print_json, say
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress
+from edgekit.cli.settings import add_runtime, add_state, state_of, wished
 from edgekit.errors import UsageError
 from edgekit.runners.cores import CLASSES
 from edgekit.units import parse_share
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-    from edgekit.bench.state import DeviceState
 
 _EPILOG = """\
 examples:
@@ -37,11 +36,7 @@ def add_commands(commands: Any) -> None:
         help="local://, ssh://[user@]host[:port] or adb://serial; repeat for several",
     )  # fmt: skip
     parser.add_argument("-r", "--recipe", action="append", default=[], help="only these recipes of a bundle")
-    _add_runtime(parser)
-    parser.add_argument(
-        "--program", default="auto", metavar="NAME",
-        help="on the device: native, python, or auto (default): the native one where it can run",
-    )  # fmt: skip
+    add_runtime(parser)
     parser.add_argument("--target", help="the devices' target, where it is not recognized")
     parser.add_argument("--runs", type=int, metavar="N", help="timed invocations at most (default 200)")
     parser.add_argument(
@@ -63,37 +58,14 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--max-s", type=float, metavar="S", help="limit of the timed loop (default 30)")
     _add_profile(parser)
     _add_power(parser)
-    _add_state(parser)
+    add_state(parser)
     parser.add_argument("--store", metavar="FILE|URL", help="where runs are kept (default: your data folder)")
-
-
-def _add_runtime(parser: Any) -> None:
-    parser.add_argument(
-        "--runtime", default="", metavar="NAME",
-        help="litert, onnxruntime, coreml, null (no network: the loop alone), or a tool of your own: "
-        "benchmark_model, onnxruntime_perf_test; one release of it as onnxruntime==1.23.2",
-    )  # fmt: skip
-    parser.add_argument(
-        "--runtime-binary", default="", metavar="FILE",
-        help="the tool, or for coreml the Mac's Python: a file here (it is brought) or device:PATH there",
-    )  # fmt: skip
-    parser.add_argument(
-        "--compute-units", default="", metavar="UNITS",
-        help="of Core ML: ALL (default), CPU_ONLY, CPU_AND_GPU, CPU_AND_NE",
-    )  # fmt: skip
-    parser.add_argument(
-        "--remote-device", default="", metavar="NAME", help="run on this iPhone, connected to the Mac"
-    )
 
 
 def _add_profile(parser: Any) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="measure each operator too, for edgekit explain"
     )
-    parser.add_argument(
-        "--allow-fallback", action="store_true",
-        help="operators that the delegate leaves out do not make a run invalid",
-    )  # fmt: skip
 
 
 def _add_power(parser: Any) -> None:
@@ -112,47 +84,6 @@ def _add_power(parser: Any) -> None:
     )  # fmt: skip
 
 
-def _add_state(parser: Any) -> None:
-    """Add what changes a device's state while the runs last; all of it is given back."""
-    parser.add_argument(
-        "--governor", default="", metavar="NAME", help="set this frequency governor meanwhile"
-    )
-    parser.add_argument(
-        "--frequency", metavar="F", help="fix the clock meanwhile: 1400MHz, or a number in kHz"
-    )
-    parser.add_argument("--screen", default="", metavar="on|off", help="keep a phone's screen so meanwhile")
-    parser.add_argument(
-        "--fixed-performance", action="store_true", help="put a phone (Android 11 on) in this mode meanwhile"
-    )
-    parser.add_argument(
-        "--cooldown", type=float, metavar="C", help="wait before each run until the CPU is this cool (45)"
-    )
-    parser.add_argument(
-        "--cooldown-timeout", type=float, default=600.0, metavar="S", help="for so long at most (default 600)"
-    )
-    parser.add_argument(
-        "--cooldown-zone", default="", metavar="NAME", help="the zone to go by, where none is the CPU's"
-    )
-
-
-def _state(args: Namespace) -> DeviceState:
-    """Return what is asked of the devices' state."""
-    from edgekit.bench.cooldown import Cooldown
-    from edgekit.bench.state import DeviceState
-    from edgekit.runners.state import parse_khz
-
-    wait = None
-    if args.cooldown is not None:
-        wait = Cooldown(celsius=args.cooldown, timeout_s=args.cooldown_timeout, zone=args.cooldown_zone)
-    return DeviceState(
-        governor=args.governor,
-        khz=parse_khz(args.frequency) if args.frequency is not None else None,
-        screen=args.screen,
-        fixed_performance=args.fixed_performance,
-        cooldown=wait,
-    )
-
-
 def bench(args: Namespace) -> int:
     """Bench artifacts on devices."""
     from edgekit.bench.document import bench_json
@@ -160,12 +91,9 @@ def bench(args: Namespace) -> int:
     from edgekit.bench.journal import Journal
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import PASSES, make_plan
-    from edgekit.runners.runtime import RUNTIMES, RuntimeWish
     from edgekit.store import Store
 
-    runtime, _, release = args.runtime.partition("==")
-    if release:
-        RUNTIMES.get(runtime).released(release)  # unknown ones are refused before anything is read
+    runtime, wish = wished(args)
     plan = make_plan(
         args.paths,
         args.device,
@@ -182,13 +110,8 @@ def bench(args: Namespace) -> int:
         precision=args.until_precision,
         sustained=args.sustained is not None,
         program=args.program,
-        state=_state(args),
-        wish=RuntimeWish(
-            binary=args.runtime_binary,
-            compute_units=args.compute_units.upper(),
-            remote_device=args.remote_device,
-            release=release,
-        ),
+        state=state_of(args),
+        wish=wish,
         passes=(*PASSES, "profile") if args.profile else PASSES,
     )
     plan = replace(plan, allow_fallback=args.allow_fallback)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.cli.output import INTERRUPTED, out, print_json
 from edgekit.cli.parser import add_command
 from edgekit.cli.progress import Progress
+from edgekit.cli.settings import add_runtime, add_state, state_of, wished
+from edgekit.errors import UsageError
 from edgekit.units import parse_share
 
 if TYPE_CHECKING:
@@ -30,6 +33,11 @@ The answer is "slower", "not slower" or "no decision": the noise between runs is
 "slower": certainly above nothing, and at least half the gate. "not slower": a slow-down by the gate is
 ruled out. Exit codes: 0; 3 when B is slower, and with --strict when there is no decision too."""
 _NO = 3
+_THERE = (
+    "rounds", "runs", "runtime", "runtime_binary", "compute_units", "remote_device", "allow_fallback",
+    "cores", "governor", "frequency", "screen", "fixed_performance", "cooldown",
+)  # fmt: skip
+"""Options that say how artifacts run on a device."""
 
 
 def add_commands(commands: Any) -> None:
@@ -42,9 +50,10 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--rounds", type=int, metavar="N", help="at most N rounds of four runs (default 64)")
     parser.add_argument("--max-s", type=float, default=3600.0, metavar="S", help="begin no run after S s")
     parser.add_argument("--runs", type=int, metavar="N", help="timed invocations of a run (default 200)")
-    parser.add_argument("--runtime", default="", metavar="NAME", help="litert, onnxruntime or null")
+    add_runtime(parser)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the runtime (default 1)")
     parser.add_argument("--cores", default="", metavar="C", help="big, little or numbers (0-3); default: all")
+    add_state(parser)
     parser.add_argument("--p95", action="store_true", help="compare P95 instead of P50")
     parser.add_argument("--across", action="store_true", help="compare runs whose conditions differ")
     parser.add_argument("--strict", action="store_true", help='exit with 3 on "no decision" too')
@@ -56,6 +65,12 @@ def compare(args: Namespace) -> int:
     from edgekit.bench.compare import compare_runs
     from edgekit.store import Store
 
+    idle = [name for name in _THERE if not args.device and getattr(args, name) not in {None, "", False}]
+    if idle:
+        raise UsageError(
+            f"--{idle[0].replace('_', '-')} says how artifacts run, and stored runs have run",
+            hint="name the device on which A and B shall take turns: --device D",
+        )
     with Store.open(args.store) as store:
         if args.device:
             found = _on_device(args, store)
@@ -101,13 +116,16 @@ def _on_device(args: Namespace, store: Any) -> Comparison:
     from edgekit.bench.metering import PowerWish
     from edgekit.bench.plan import make_plan
 
+    runtime, wish = wished(args)
     plan_a, plan_b = (
         make_plan(
-            [Path(side)], [args.device], runs=args.runs, runtime=args.runtime, threads=args.threads,
+            [Path(side)], [args.device], runs=args.runs, runtime=runtime, threads=args.threads,
             cores=(args.cores,), passes=("latency",), power=PowerWish(mode="never"),
+            program=args.program, state=state_of(args), wish=wish,
         )
         for side in (args.a, args.b)
     )  # fmt: skip
+    plan_a = replace(plan_a, allow_fallback=args.allow_fallback)
     with Progress(quiet=args.json) as progress:
         return compare_on_device(
             (plan_a, plan_b), store, gate=args.gate, percentile="P95" if args.p95 else "P50",

@@ -124,6 +124,55 @@ def test_artifacts_take_turns_on_a_device(call, made, stored, monkeypatch):
         )
 
 
+PERF_TEST = """#!PYTHON
+import sys
+print("Setting intra_op_num_threads to 1")
+with open(sys.argv[-1], "w") as file:
+    for n in range(153):
+        file.write("latency,%g,158171136,68,%d\\n" % (0.01 + 1e-5 * (n * 37 % 11), n))
+"""
+
+
+@pytest.mark.convert
+def test_a_tool_of_ones_own_runs_both_sides(call, made, stored, tmp_path):
+    """A stand-in that prints what onnxruntime_perf_test prints, the same for both."""
+    tool = tmp_path / "perf_test"
+    tool.write_text(PERF_TEST.replace("PYTHON", sys.executable))
+    tool.chmod(0o755)
+    path = made[0] / "artifacts" / "onnx-fp32.onnx"
+    code, out, err = call(
+        "compare", path, path, "--device", "local://", "--runtime", "onnxruntime_perf_test",
+        "--runtime-binary", tool, "--allow-fallback", "--runs", 150, "--rounds", 7, "--gate", "1%", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["decision"], told["rounds"]) == ("not slower", 7)
+    assert told["effect"]["value"] == 0
+    with Store.open(None) as store:
+        runs = store.query()
+    assert {run.runtime.name for run in runs} == {"onnxruntime_perf_test"}
+    assert {run.plan["allow_fallback"] for run in runs} == {True}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--runtime", "onnxruntime==0.1", "--device", "local://"], "0.1"),
+        (["--runtime", "benchmark_model", "--runtime-binary", "nowhere", "--device", "local://"], "nowhere"),
+        (["--governor", "performance"], "--governor says how artifacts run, and stored runs have run"),
+        (["--runtime-binary", "mine"], "--device D"),
+        (["--cooldown", "45"], "--cooldown says"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_anything_runs(call, stored, tmp_path, words, said):
+    (tmp_path / "net.tflite").write_bytes(b"none of it is read")
+    code, _, err = call("compare", tmp_path / "net.tflite", tmp_path / "net.tflite", *words)
+    assert code == 2, err
+    assert said in err
+    with Store.open(None) as store:
+        assert not store.query()
+
+
 def test_ctrl_c_keeps_the_runs_and_says_so(call, tmp_path, monkeypatch):
     """A process of its own, interrupted within the second round: whatever that run is at."""
     (tmp_path / "net.tflite").write_bytes(b"whatever: the null runtime reads none of it")
