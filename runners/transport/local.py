@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edgekit.artifact import digest
 from edgekit.errors import CommandFailedError, DeviceTimeoutError, UsageError
 from edgekit.runners.transport.base import Transport
+from edgekit.runners.transport.bounded import FloodError, communicate, flood
 from edgekit.runners.transport.command import encoded
 
 if TYPE_CHECKING:
@@ -66,9 +67,11 @@ class LocalTransport(Transport):
         self, process: subprocess.Popen[bytes], stdin: bytes | None, timeout_s: float
     ) -> tuple[int, bytes, bytes]:
         try:
-            out, err = process.communicate(stdin, timeout=timeout_s)
+            out, err = communicate(process, stdin, timeout_s)
         except BaseException as error:
             _put_down(process)
+            if isinstance(error, FloodError):
+                raise flood(self.device.address) from None
             if isinstance(error, subprocess.TimeoutExpired):
                 what = f"no end within {timeout_s:g} s"
                 raise DeviceTimeoutError(self.device.address, what, hint="allow it more time") from None

@@ -47,6 +47,12 @@ def test_a_flood_over_ssh_is_ended(kind, script, monkeypatch):
             refused(transport, script)
 
 
+@pytest.mark.parametrize("script", FLOODS)
+def test_a_flood_of_this_machine_is_ended(script):
+    with open_transport(Device.parse("local://")) as transport:
+        refused(transport, script)
+
+
 @pytest.mark.adb
 @pytest.mark.parametrize("adb_server", ["system"], indirect=True)
 @pytest.mark.parametrize("script", FLOODS)
