@@ -86,11 +86,12 @@ def delegation_of(run: Run) -> Delegation | None:
 
     LiteRT's nodes are delegated when an executed delegate's partition holds them: those from which its
     outputs are made and that were not executed as themselves. ONNX Runtime names a provider with each in a
-    profile; without one it tells the session's providers, and no counts.
+    profile; without one it tells the session's providers: where the CPU's is the only one, all nodes of the
+    artifact are its own, and with others there is no count.
     """
     ops = [event for event in run.ops if event["e"] == "op"]
     if run.runtime.name == "onnxruntime":
-        return _of_providers(ops) if ops else _of_session(run.placed.get("providers"))
+        return _of_providers(ops) if ops else _of_session(run.placed)
     if run.runtime.name != "litert":
         return None
     nodes = next((event["nodes"] for event in run.ops if event["e"] == "nodes"), run.placed.get("nodes"))
@@ -148,12 +149,17 @@ def _of_providers(ops: list[Event]) -> Delegation:
     return _delegation(_PROVIDER, Counter(str(op["where"]) for op in ops), outside, ops, 0)
 
 
-def _of_session(providers: Sequence[str] | None) -> Delegation | None:
-    """Return what a session's providers say: with one alone, every node runs there."""
+def _of_session(placed: Mapping[str, Any]) -> Delegation | None:
+    """Return what a session's providers say: with one alone, every node of the artifact runs there."""
+    providers: Sequence[str] | None = placed.get("providers")
     if not providers:
         return None
     strange = tuple(name for name in providers if name != _PROVIDER)
-    return Delegation(asked=_PROVIDER, counts={}, outside=strange, share=None, compute_outside=len(strange))
+    nodes = 0 if strange else int(placed.get("artifact_nodes", 0))
+    counts = {_PROVIDER: nodes} if nodes else {}
+    return Delegation(
+        asked=_PROVIDER, counts=counts, outside=strange, share=None, compute_outside=len(strange)
+    )
 
 
 def _of_counts(told: Event | None) -> Delegation | None:

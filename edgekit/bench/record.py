@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekit._version import __version__
 from edgekit.bench import profile
 from edgekit.bench.checks import DONE
+from edgekit.bench.onnx_count import count_nodes
 from edgekit.bench.parity import compare, outputs_of
 from edgekit.bench.run import MemoryReading, Run, RuntimeRef
 from edgekit.errors import ProtocolError
@@ -98,7 +99,7 @@ def _build(events: Sequence[Event], header: Header, broken: str) -> Run | None:
         ended=ended,
         versions={"edgekit": __version__, "protocol": str(_hello(events).get("protocol", ""))},
         overhead_ns=_many(timed, "overhead"),
-        placed=_placed(timed),
+        placed=_placed(timed, header.item.work),
         ops=profile.kept(events, header.item.work),
         told=next((event["figures"] for event in timed if event["e"] == "told"), {}),
     )
@@ -136,9 +137,12 @@ def _many(events: Iterable[Event], kind: str) -> tuple[int, ...]:
     return tuple(int(ns) for event in events if event["e"] == kind for ns in event["ns"])
 
 
-def _placed(events: Iterable[Event]) -> Event:
+def _placed(events: Iterable[Event], work: Work) -> Event:
+    """Return what was told of the placing; ONNX Runtime tells providers alone, so nodes are counted here."""
     told = next((event for event in events if event["e"] == "placed"), {})
-    return {key: told[key] for key in PLACED if key in told}
+    count = count_nodes(work.path) if told.get("providers") else None
+    counted = {} if count is None else {"artifact_nodes": count}
+    return {key: told[key] for key in PLACED if key in told} | counted
 
 
 def _memory(event: Event) -> MemoryReading:

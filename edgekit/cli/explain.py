@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.bench.explain.explain import Explanation
-    from edgekit.bench.explain.measured import Op
     from edgekit.bench.run import Run
 
 _EPILOG = """\
@@ -73,10 +72,12 @@ def print_explanation(console: Console, told: Explanation, *, whole: bool = Fals
         told: what was found.
         whole: whether to show every operator, not the slowest alone.
     """
+    from edgekit.bench.explain.table import share_text
+
     console.print(told.line, style="bold", markup=False)
     for number, cause in enumerate(told.causes):
         if number:
-            console.print(f"and: {cause.line}{_share(cause.share)}", markup=False)
+            console.print(f"and: {cause.line}{share_text(cause.share)}", markup=False)
         for evidence in cause.evidence:
             console.print(f"  - {evidence}", markup=False)
     _print_operators(console, told, whole=whole)
@@ -125,40 +126,14 @@ def _refuse(what: list[str]) -> list[str]:
 def _print_operators(console: Console, told: Explanation, *, whole: bool) -> None:
     from rich.table import Table
 
+    from edgekit.bench.explain.table import HEADS, NUMBERS, table_of
+
     table = Table(box=None, pad_edge=False)
-    for head in ("operator", "A", "ms", "B", "ms", "B/A", "B ran on"):
-        table.add_column(head, justify="right" if head in {"ms", "B/A"} else "left", overflow="fold")
-    rows = list(told.pair.rows)
-    if not whole and len(rows) > _SHOWN:
-        slowest = sorted(rows, key=lambda row: -max(_ns(row.a), _ns(row.b)))[:_SHOWN]
-        rows = [row for row in rows if row in slowest]
-    for row in rows:
-        op = row.b or row.a
-        name = "" if op is None else (op.layer.partition(";")[0] or op.kind)
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        where = row.b.where if row.b else "not there"
-        table.add_row(name, _precision(row.a), _ms(row.a), _precision(row.b), _ms(row.b), ratio, where)
+    for head in HEADS:
+        table.add_column(head, justify="right" if head in NUMBERS else "left", overflow="fold")
+    lines, left = table_of(told, most=None if whole else _SHOWN)
+    for line in lines:
+        table.add_row(*line)
     console.print(table, markup=False)
-    if len(rows) < len(told.pair.rows):
-        left = len(told.pair.rows) - len(rows)
+    if left:
         console.print(f"{left} quicker operators are not shown: --all shows them", markup=False)
-
-
-def _ns(op: Op | None) -> float:
-    return (op.ns or 0.0) if op else 0.0
-
-
-def _ms(op: Op | None) -> str:
-    from edgekit.units import ns_to_ms, number_text
-
-    return "" if op is None or op.ns is None else number_text(ns_to_ms(op.ns))
-
-
-def _precision(op: Op | None) -> str:
-    if op is None:
-        return "-"
-    return op.op if op.op in {"quantize", "dequantize", "layout"} else op.precision
-
-
-def _share(share: float | None) -> str:
-    return "" if share is None else f" ({share:.0%} of B's time)"

@@ -14,11 +14,13 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from edgekit._version import __version__
+from edgekit.bench.explain.table import HEADS, NUMBERS
 from edgekit.bench.summary import VERDICTS
 from edgekit.bundle import write_atomic
 from edgekit.errors import MissingExtraError, UsageError
 from edgekit.report import curve, plots, record
 from edgekit.report.cells import NOT_HARDWARE, banner, clean, groups_of, rows_of
+from edgekit.report.why import whys_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +79,9 @@ def render(pairs: Sequence[tuple[Run, Summary]], *, title: str | None = None) ->
         span=f"{figures['latency']['span']:.0%}" if figures["latency"] else "",
         condition_names=record.CONDITIONS,
         conditions=[record.conditions_of(run) for run, _ in pairs],
+        whys=whys_of([run for run, _ in pairs]),
+        why_heads=HEADS,
+        why_numbers=NUMBERS,
         provenance=[record.provenance_of(run) for run, _ in pairs],
         scripts={name: markup(text) for name, text in scripts.items()},
         hashes=[script_hash(text) for text in scripts.values()],

@@ -13,6 +13,7 @@ from edgekit.bench import execute as engine
 from edgekit.bench.document import bench_json
 from edgekit.bench.execute import Failure, Progress, execute, own_load1
 from edgekit.bench.plan import make_plan
+from edgekit.bench.profile import delegation_text
 from edgekit.bench.summarize import summarize
 from edgekit.errors import DeviceLostError, DeviceRefusedError, DeviceUnfitError, ResultError
 from edgekit.runners.transport.fake import FakeTransport, Faults
@@ -238,6 +239,9 @@ def test_a_real_artifact_on_this_machine(real_bundle, store, need_wheels):
     assert result.failed == ()
     run = store.get(result.runs[0].id)
     assert (run.ended, len(run.samples_ns), run.runtime.name) == ("done", 100, "onnxruntime")
+    nodes = run.placed["artifact_nodes"]
+    assert nodes > 0
+    assert delegation_text(run) == f"{nodes} of {nodes} nodes on CPUExecutionProvider"
     assert (run.parity.ok, run.parity.blind, run.parity.count) == (True, False, 4)
     assert run.parity.max_abs_error < 1e-5
     found = summarize(run)

@@ -141,7 +141,12 @@ WHOLE = [*CHAIN, node(3, "DELEGATE", [0, 10, 11], [2])]
             None,
         ),
         (
-            placed("onnxruntime", providers=["Strange", "CPUExecutionProvider"]),
+            placed("onnxruntime", providers=["CPUExecutionProvider"], artifact_nodes=77),
+            "77 of 77 nodes on CPUExecutionProvider",
+            None,
+        ),
+        (
+            placed("onnxruntime", providers=["Strange", "CPUExecutionProvider"], artifact_nodes=77),
             "providers: Strange",
             "invalid",
         ),
