@@ -5,6 +5,7 @@ import pytest
 from edgekit.bench.checks_device import LOAD_LIMIT
 from edgekit.bench.checks_heat import HOT_LIMIT
 from edgekit.bench.execute import execute
+from edgekit.bench.metering import PowerWish
 from edgekit.bench.plan import make_plan
 from edgekit.bench.summarize import summarize
 from edgekit.testing.waiting import until
@@ -27,7 +28,10 @@ def bench(vm, tmp_path, monkeypatch):
     path.write_bytes(b"nothing is computed")
 
     def run():
-        plan = make_plan([path], [vm.address], runtime="null", runs=70, passes=("latency",))
+        plan = make_plan(
+            [path], [vm.address], runtime="null", runs=70, passes=("latency",),
+            power=PowerWish(mode="never"),
+        )  # fmt: skip
         result = execute(plan, None)
         assert result.failed == ()
         (made,) = result.runs
