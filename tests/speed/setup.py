@@ -12,16 +12,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import heapq
-import itertools
 import json
 import os
 import platform
-import socket
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +31,7 @@ from edgekit.runners.transport.ssh import SshTransport
 from edgekit.targets import Device
 from edgekit.testing import adbd
 from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
+from edgekit.testing.link import SlowLink
 from edgekit.testing.sshd import Sshd, sshd_program
 from edgekit.testing.trips import Trips
 
@@ -42,71 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from edgekit.runners.transport import Transport
-
-_PIECE = 1 << 16
-
-
-class Proxy:
-    """A link on the loopback that brings every byte later, in both directions.
-
-    Args:
-        port: where it leads.
-        delay_s: seconds each way.
-    """
-
-    def __init__(self, port: int, delay_s: float) -> None:
-        self._to = port
-        self._delay_s = delay_s
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no further links."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            time.sleep(2 * self._delay_s)  # TCP's own greeting
-            far = socket.create_connection(("127.0.0.1", self._to))
-            for source, sink in ((near, far), (far, near)):
-                source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                self._carry(source, sink)
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        due: list[tuple[float, int, bytes]] = []
-        ready = threading.Condition()
-        numbers = itertools.count()
-
-        def take() -> None:
-            data = b"-"
-            while data:
-                try:
-                    data = source.recv(_PIECE)
-                except OSError:
-                    data = b""
-                with ready:
-                    heapq.heappush(due, (time.monotonic() + self._delay_s, next(numbers), data))
-                    ready.notify()
-
-        def give() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    with ready:
-                        ready.wait_for(lambda: bool(due))
-                        when, _, data = heapq.heappop(due)
-                    time.sleep(max(0.0, when - time.monotonic()))
-                    if not data:
-                        break
-                    sink.sendall(data)
-                sink.shutdown(socket.SHUT_WR)
-
-        for work in (take, give):
-            threading.Thread(target=work, daemon=True).start()
 
 
 def set_up(transport: Transport, kind: str, artifact: Path, number: int, *, tell: bool) -> dict[str, float]:
@@ -157,7 +89,7 @@ def over_ssh(delay_ms: float, given: argparse.Namespace) -> Iterator[dict[str, A
     with Sshd() as sshd, contextlib.ExitStack() as stack:
         files = sshd.files
         if delay_ms:
-            proxy = stack.enter_context(contextlib.closing(Proxy(files.port, delay_ms / 1000)))
+            proxy = stack.enter_context(contextlib.closing(SlowLink(files.port, delay_s=delay_ms / 1000)))
             files.config.write_text(
                 files.config.read_text().replace(f"Port {files.port}", f"Port {proxy.port}")
             )
@@ -185,7 +117,7 @@ def over_adb(delay_ms: float, given: argparse.Namespace) -> Iterator[dict[str, A
         daemon = stack.enter_context(adbd.linux_board(Path(folder)))
         port = daemon.port
         if delay_ms:
-            port = stack.enter_context(contextlib.closing(Proxy(port, delay_ms / 1000))).port
+            port = stack.enter_context(contextlib.closing(SlowLink(port, delay_s=delay_ms / 1000))).port
         stack.enter_context(mock.patch.dict(os.environ, server.env))
         device = Device.parse(f"adb://127.0.0.1:{port}")
         for kind in given.program:

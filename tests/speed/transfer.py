@@ -23,12 +23,10 @@ import json
 import os
 import platform
 import secrets
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +40,7 @@ from edgekit.targets import Device
 from edgekit.testing import adbd
 from edgekit.testing.adb_double import AdbDouble
 from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
+from edgekit.testing.link import SlowLink
 from edgekit.testing.sshd import Sshd, sshd_program
 from edgekit.testing.trips import Trips
 
@@ -51,50 +50,6 @@ if TYPE_CHECKING:
     from edgekit.runners.transport import Transport
 
 MEGA = 1_000_000
-_PIECE = 1 << 16
-
-
-class Proxy:
-    """A link on the loopback that carries so many bytes a second to the other end, and the rest at once.
-
-    Args:
-        port: where it leads.
-        rate: bytes a second.
-    """
-
-    def __init__(self, port: int, rate: float) -> None:
-        self._to = port
-        self._rate = rate
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no further links."""
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self._to))
-            for one in (near, far):
-                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=self._carry, args=(near, far, self._rate), daemon=True).start()
-            threading.Thread(target=self._carry, args=(far, near, 0.0), daemon=True).start()
-
-    @staticmethod
-    def _carry(source: socket.socket, sink: socket.socket, rate: float) -> None:
-        due = time.monotonic()
-        with contextlib.suppress(OSError):
-            while data := source.recv(_PIECE):
-                sink.sendall(data)
-                if rate:
-                    due = max(due, time.monotonic() - 0.05) + len(data) / rate
-                    time.sleep(max(0.0, due - time.monotonic()))
-            sink.shutdown(socket.SHUT_WR)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -131,7 +86,7 @@ def over_ssh(files: tuple[Path, Path], rate: float, repeat: int) -> dict[str, ob
     with Sshd() as sshd, contextlib.ExitStack() as stack:
         config = sshd.files.config
         if rate:
-            proxy = stack.enter_context(contextlib.closing(Proxy(sshd.files.port, rate)))
+            proxy = stack.enter_context(contextlib.closing(SlowLink(sshd.files.port, rate=rate)))
             config.write_text(config.read_text().replace(f"Port {sshd.files.port}", f"Port {proxy.port}"))
             known = sshd.files.known_hosts
             known.write_text(known.read_text().replace(f":{sshd.files.port} ", f":{proxy.port} "))
@@ -173,7 +128,7 @@ def over_adb(name: str, file: Path, folder: Path, rate: float, repeat: int) -> d
         phone(folder) as (daemon, what),
         contextlib.ExitStack() as stack,
     ):
-        port = stack.enter_context(contextlib.closing(Proxy(daemon, rate))).port if rate else daemon
+        port = stack.enter_context(contextlib.closing(SlowLink(daemon, rate=rate))).port if rate else daemon
         serial = f"127.0.0.1:{port}"
         stack.enter_context(mock.patch.dict(os.environ, server.env))
         transport = stack.enter_context(AdbTransport(Device.parse(f"adb://{serial}")))
