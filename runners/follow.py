@@ -33,14 +33,19 @@ _FIRST_POLL_S, _LAST_POLL_S, _POLL_GROWTH = 0.05, 1.0, 1.4
 _RETRY_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _LOOK_EVERY = 3
 _LOG_BYTES = 2000
-_BEGIN_S, _LEAVE_S = 20.0, 10.0
+_BEGIN_S, _LEAVE_S, _SLACK_S = 20.0, 10.0, 1.0
 # $0 is the pass's path without its ending. Who writes its process id first runs; a second start does not.
 _BOOT = "/proc/sys/kernel/random/boot_id"
 _RUN = f'set -C; echo $$ >"$0.pid" || exit 75; cat {_BOOT} >"$0.boot" 2>/dev/null; "$@"; echo $? >"$0.rc"'
+_LONG = 999999999
 # $1 is the pass's path without its ending. One word for what the process is, then its exit code, which is
-# looked for when it is seen to be no more: it may have ended between two looks.
+# looked for when it is seen to be no more: it may have ended between two looks. With "absent" it is for how
+# many seconds the device has been up: a power cut takes the files along that were not on the disk yet.
 _STATE = rf"""
-if [ ! -s "$1.pid" ]; then [ ! -s "$1.rc" ] && echo "absent 0" || echo "ended $(cat "$1.rc")"
+if [ ! -s "$1.pid" ] && [ ! -s "$1.rc" ]; then
+  {{ read -r up _ </proc/uptime; }} 2>/dev/null || up={_LONG}
+  echo "absent ${{up%.*}}"
+elif [ ! -s "$1.pid" ]; then echo "ended $(cat "$1.rc")"
 elif if [ -e /proc/self/cmdline ]; then tr '\000' ' ' <"/proc/$(cat "$1.pid")/cmdline"
   else ps -ww -o command= -p "$(cat "$1.pid")"; fi 2>/dev/null | grep -qF -- "$1"; then
   echo "alive $(cat "$1.pid")"
@@ -237,7 +242,10 @@ class Pass:
     def _unless_alive(self) -> Iterator[dict[str, Any]]:
         """Yield what a process that is no more has left; raise when that is no end."""
         state, code = self._keep_trying(self._state)
-        if state == "alive" or (state == "absent" and time.monotonic() < self._begin + _BEGIN_S):
+        since = time.monotonic() - self._begin
+        if state == "absent":
+            state, code = ("rebooted" if code + _SLACK_S < since else state), 0
+        if state == "alive" or (state == "absent" and since < _BEGIN_S):
             return
         while data := self._read():
             yield from self._events_of(data)

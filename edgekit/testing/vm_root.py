@@ -117,7 +117,7 @@ def make_disk(work: Path, *, public_key: str, host_key: Path) -> None:
     (work / "initrd").write_bytes(_initramfs(root, modules))
     shutil.move(root / f"boot/vmlinuz-{modules.name}", work / "vmlinuz")
     shutil.rmtree(root / "boot")
-    options = ["-O", "^has_journal,^metadata_csum", "-E", "root_owner=0:0", "-d", str(root)]
+    options = ["-O", "^metadata_csum", "-E", "root_owner=0:0", "-d", str(root)]
     _call(["mke2fs", "-q", "-t", "ext4", *options, str(work / "root.ext4"), _DISK])
     shutil.rmtree(root)
 

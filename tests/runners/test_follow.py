@@ -334,3 +334,21 @@ def test_a_program_whose_shell_was_killed_is_ended_too(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "samples" in told
+
+
+@pytest.mark.parametrize(
+    ("up", "said"), [(0, "was ended by the device's restart before its end"), (999_999_999, "never began")]
+)
+def test_files_that_a_power_cut_took_along_tell_of_it(tmp_path, link, monkeypatch, up, said):
+    """They are not there, and a device that was up for less time than the pass ran has started again."""
+    monkeypatch.setattr(follow, "_BEGIN_S", 0.0)
+    monkeypatch.setattr(follow, "_SLACK_S", -1.0)
+    monkeypatch.setattr(Pass, "_state", lambda _: ("absent", up))
+    with pytest.raises(StableDeviceError, match=said):
+        list(make_pass(link, tmp_path).follow(["true"], {}))
+
+
+def test_a_pass_that_is_absent_says_how_long_the_device_is_up(tmp_path, link):
+    state, up_s = make_pass(link, tmp_path)._state()
+    assert state == "absent"
+    assert up_s == 999_999_999 or abs(up_s - time.clock_gettime(time.CLOCK_BOOTTIME)) < 600

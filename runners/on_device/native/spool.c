@@ -1,4 +1,5 @@
-/* Lines of JSON, appended to a file and handed to the kernel at once. A full disk keeps lines waiting. */
+/* Lines of JSON, appended to a file, handed to the kernel at once, on the disk within a second. A full disk keeps
+ * lines waiting. */
 #include "runner.h"
 
 #include <errno.h>
@@ -11,13 +12,15 @@
 #include <unistd.h>
 
 #define PATIENCE_S 10
+#define SYNC_EVERY_NS 1000000000 /* so much a power cut may cost, where nobody has fetched it */
 
 static struct {
     int handle;
     const char *pass;
     char *waiting;
     size_t size, room, whole; /* whole: how much of it is lines that were ended */
-} spool = {-1, "", NULL, 0, 0, 0};
+    int64_t synced;
+} spool = {-1, "", NULL, 0, 0, 0, 0};
 
 int64_t now_ns(void) {
     struct timespec at;
@@ -122,6 +125,10 @@ static void flush(void) {
     memmove(spool.waiting, spool.waiting + written, spool.size - written);
     spool.size -= written;
     spool.whole = spool.size;
+    if (now_ns() > spool.synced + SYNC_EVERY_NS) {
+        fsync(spool.handle);
+        spool.synced = now_ns();
+    }
 }
 
 void told(void) {
@@ -135,6 +142,7 @@ void spool_open(const char *path, const char *pass) {
     spool.handle = handle;
     spool.pass = pass;
     spool.size = spool.whole = 0; /* what waits is another process's */
+    spool.synced = now_ns();
 }
 
 void spool_close(void) {
