@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import DeviceRefusedError
+from edgekit.runners.transport.ssh_authority import certificate_types, flaw, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,12 +88,14 @@ def fingerprint(blob: bytes) -> str:
 
 
 def prefer_known(wire: Any, known: list[KnownKey]) -> None:
-    """Ask the host for a key of a type that is known of it, before any other."""
+    """Ask the host for a key of a type that is known of it, before any other; for a certificate first."""
     kinds = {key.kind for key in known if not key.marker}
     if "ssh-rsa" in kinds:
         kinds |= {"rsa-sha2-512", "rsa-sha2-256"}
     options = wire.get_security_options()
-    options.key_types = tuple(sorted(options.key_types, key=lambda kind: kind not in kinds))
+    types = tuple(sorted(options.key_types, key=lambda kind: kind not in kinds))
+    authority = any(key.marker == "@cert-authority" for key in known)
+    options.key_types = (*certificate_types(types), *types) if authority else types
 
 
 def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
@@ -107,7 +110,7 @@ def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
     if revoked := [one for one in same if one.marker == "@revoked"]:
         what = f"{hop.lookup_name} has the host key {shown}, which {revoked[0].where} revokes"
         raise DeviceRefusedError(address, what, hint="do not trust this host before you know why")
-    if any(not one.marker for one in same):
+    if _is_certified(address, hop, key, known) or any(not one.marker for one in same):
         return
     if others := [one for one in known if not one.marker]:
         where = ", ".join(dict.fromkeys(one.where for one in others))
@@ -120,12 +123,37 @@ def check_host(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> None:
         _write_down(address, hop, hop.remember, f"{kind} {base64.b64encode(blob).decode()}")
         return
     what = f"the host key of {hop.lookup_name} is not known: {shown}"
+    if authorities := [one.where for one in known if one.marker == "@cert-authority"]:
+        what += f", without a certificate of the authority of {', '.join(dict.fromkeys(authorities))}"
     port = "" if hop.port == 22 else f" -p {hop.port}"  # noqa: PLR2004  SSH's own port
     hint = (
         f"compare it with the device's own (ssh-keygen -lf /etc/ssh/ssh_host_*.pub), then ssh to it once, "
         f"or: ssh-keyscan{port} {hop.host} >> ~/.ssh/known_hosts"
     )
     raise DeviceRefusedError(address, what, hint=hint)
+
+
+def _is_certified(address: str, hop: Hop, key: Any, known: list[KnownKey]) -> bool:
+    """Return whether an authority that is known vouches for the host; nobody else's word counts.
+
+    Raises:
+        DeviceRefusedError: it did, but its certificate does not hold, or the authority was revoked.
+    """
+    if key.public_blob is None:
+        return False
+    try:
+        certificate = read_certificate(key.public_blob.key_blob)
+    except ValueError:
+        return False
+    theirs = [one for one in known if one.blob == certificate.authority]
+    revoked = next((one.where for one in theirs if one.marker == "@revoked"), "")
+    trusted = next((one.where for one in theirs if one.marker == "@cert-authority"), "")
+    why = f"{revoked} revokes its authority" if revoked else flaw(certificate, hop.lookup_name)
+    if why and (revoked or trusted):
+        what = f"the host certificate of {hop.lookup_name} does not hold: {why}"
+        hint = f"have its key signed anew: ssh-keygen -s AUTHORITY -I NAME -h -n {hop.host} KEY.pub"
+        raise DeviceRefusedError(address, what, hint=hint)
+    return bool(trusted)
 
 
 def _write_down(address: str, hop: Hop, path: Path, key: str) -> None:
