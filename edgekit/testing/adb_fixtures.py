@@ -52,26 +52,47 @@ def adb_double(adb: PrivateAdb, tmp_path: Path) -> Iterator[AdbDouble]:
 
 
 @pytest.fixture(scope="session")
-def adbd_linux(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+def adbd_linux(tmp_path_factory: pytest.TempPathFactory, _daemons: list[adbd.Adbd]) -> Iterator[adbd.Adbd]:
     """Yield a real adbd whose commands run on this machine."""
-    yield from _running(adbd.linux_board, tmp_path_factory.mktemp("board"), adbd.unavailable())
+    yield from _running(adbd.linux_board, tmp_path_factory.mktemp("board"), adbd.unavailable(), _daemons)
 
 
 @pytest.fixture(scope="session")
-def adbd_phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+def adbd_phone(tmp_path_factory: pytest.TempPathFactory, _daemons: list[adbd.Adbd]) -> Iterator[adbd.Adbd]:
     """Yield a real adbd in a fake phone."""
-    yield from _running(adbd.phone, tmp_path_factory.mktemp("phone"), adbd.unavailable(as_phone=True))
+    yield from _running(
+        adbd.phone, tmp_path_factory.mktemp("phone"), adbd.unavailable(as_phone=True), _daemons
+    )
 
 
 @pytest.fixture(scope="session")
-def adbd_phone_arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[adbd.Adbd]:
+def adbd_phone_arm(
+    tmp_path_factory: pytest.TempPathFactory, _daemons: list[adbd.Adbd]
+) -> Iterator[adbd.Adbd]:
     """Yield a real adbd in a fake phone whose programs are an ARM's, run by qemu-user."""
     make = functools.partial(adbd.phone, machine="aarch64")
     reason = adbd.unavailable(as_phone=True, machine="aarch64")
-    yield from _running(make, tmp_path_factory.mktemp("phone-arm"), reason)
+    yield from _running(make, tmp_path_factory.mktemp("phone-arm"), reason, _daemons)
 
 
-def _running(make: Callable[[Path], adbd.Adbd], folder: Path, reason: str) -> Iterator[adbd.Adbd]:
+@pytest.fixture(autouse=True)
+def _daemons_that_were_killed(_daemons: list[adbd.Adbd]) -> Iterator[None]:
+    """Start those again that a test killed: the next test that uses them may stand in another file."""
+    yield
+    for daemon in _daemons:
+        if not daemon.running:
+            daemon.start()
+
+
+@pytest.fixture(scope="session")
+def _daemons() -> list[adbd.Adbd]:
+    """Return the daemons that live as long as the session."""
+    return []
+
+
+def _running(
+    make: Callable[[Path], adbd.Adbd], folder: Path, reason: str, daemons: list[adbd.Adbd]
+) -> Iterator[adbd.Adbd]:
     if reason:
         pytest.skip(reason)
     try:
@@ -79,4 +100,6 @@ def _running(make: Callable[[Path], adbd.Adbd], folder: Path, reason: str) -> It
     except UsageError as error:
         pytest.skip(str(error))
     with daemon:
+        daemons.append(daemon)
         yield daemon
+        daemons.remove(daemon)

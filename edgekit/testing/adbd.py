@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edgekit.errors import UsageError
-from edgekit.testing import adbd_fetch
+from edgekit.testing import adbd_fetch, processes
 from edgekit.testing.adbd_phone import QEMU, build_phone, enter_command
 from edgekit.testing.ports import free_port, listens
 
@@ -196,8 +196,6 @@ def marked_processes(mark: str) -> Iterator[int]:
     Args:
         mark: "NAME=VALUE".
     """
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    yield int(entry.name)
+    for pid, words in processes.told("environ"):
+        if mark.encode() in words.split(b"\0"):
+            yield pid

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from edgekit.errors import UsageError
+from edgekit.testing import processes
 from edgekit.testing.ports import free_port
 from edgekit.testing.ssh_files import SshFiles, answers
 
@@ -135,13 +136,8 @@ class Sshd:
 def _children(pid: int) -> list[int]:
     """Return the processes below one, the deepest first."""
     found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid:
-            child = int(stat.parent.name)
+    for child, stat in processes.told("stat"):
+        if int(stat.rpartition(b")")[2].split()[1]) == pid:
             found += [*_children(child), child]
     return found
 

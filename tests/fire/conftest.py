@@ -1,6 +1,5 @@
 """Devices to set on fire: behind this machine's OpenSSH, and behind the real adb and a real adbd."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from edgekit.bench.plan import make_plan
 from edgekit.runners.follow import Pass
 from edgekit.runners.transport import base
 from edgekit.store import Store
-from edgekit.testing import adbd
+from edgekit.testing import adbd, processes
 from edgekit.testing.adb_double import AdbDouble
 from edgekit.testing.adb_server import PROGRAMS, PrivateAdb, program
 from edgekit.testing.sshd import Sshd, _children, sshd_program
@@ -26,16 +25,6 @@ from edgekit.testing.waiting import until
 
 PATIENCE_S = 60.0
 EVERY_S = 0.002
-
-
-def processes(text):
-    """Return the ids of processes that have a text in their command line, this one left out."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            if text.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
-                found.append(int(path.parent.name))
-    return found
 
 
 def samples_in(spool):
@@ -70,7 +59,7 @@ class Device:
 
     def programs(self):
         """Return the ids of the programs that run there, and not of the shells around them."""
-        named = processes(f"{self.home}/runs/")
+        named = processes.running(f"{self.home}/runs/")
         return [pid for pid in named if not any(_is(pid, name) for name in ("", "sh", "grep", "tail", "rm"))]
 
     def signal(self, number):
@@ -80,7 +69,7 @@ class Device:
 
     def kill_all(self):
         """Kill everything of ours there, as a power cut does, and let it seem that another start is on."""
-        for pid in processes(f"{self.home}/runs/"):
+        for pid in processes.running(f"{self.home}/runs/"):
             os.kill(pid, signal.SIGKILL)
         for boot in self.home.glob("runs/*/*.boot"):
             boot.write_text("an-earlier-start\n")

@@ -8,7 +8,6 @@ import sys
 import threading
 import traceback
 import zlib
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from edgekit.errors import EdgeKitError
 from edgekit.runners.transport import open_transport
 from edgekit.store import Store
 from edgekit.targets import Device
+from edgekit.testing import processes
 from edgekit.testing.ssh_double import SshDouble, SshFaults
 from edgekit.testing.sshd import Sshd, sshd_program
 
@@ -80,12 +80,8 @@ class Scene:
     def _look(self, own, over):
         """Keep every other process's command line; that of the command itself is its user's."""
         while not over.is_set():
-            for place in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    line = place.read_bytes()
-                except OSError:
-                    continue
-                if int(place.parent.name) not in {own, os.getpid()}:
+            for pid, line in processes.told("cmdline"):
+                if pid not in {own, os.getpid()}:
                     self.lines.add(line.replace(b"\0", b" ").decode("utf-8", "replace"))
             over.wait(0.01)
 

@@ -55,6 +55,8 @@ def test_a_board_behind_adb_runs_it_all(folder, adb, adbd_linux):
 def test_a_phone_without_python_is_told_so_and_nothing_is_pushed(folder, adb, adbd_phone):
     adb.run("connect", adbd_phone.serial)
     device = Device.parse(f"adb://{adbd_phone.serial}")
+    with open_transport(device) as phone:
+        before = listed(phone)
     code, document, said = edgekit(
         "bench", "bundle", "--device", device.address, "--store", "p.sqlite", cwd=folder
     )
@@ -69,4 +71,9 @@ def test_a_phone_without_python_is_told_so_and_nothing_is_pushed(folder, adb, ad
         assert "Python" in failure["error"]
     assert device.address in said
     with open_transport(device) as phone:
-        assert {"facts", "lease"} >= set(phone.run(["ls", "-A", phone.root()]).text.split())
+        assert before | {"facts", "lease"} >= listed(phone)
+
+
+def listed(phone):
+    """What lies in EdgeKit's folder there."""
+    return set(phone.run(["ls", "-A", phone.root()]).text.split())

@@ -18,6 +18,7 @@ from edgekit.runners.transport import open_transport
 from edgekit.runners.transport.fake import FakeTransport, Faults
 from edgekit.runners.transport.local import LocalTransport
 from edgekit.targets import Device
+from edgekit.testing import processes
 from edgekit.testing.waiting import until
 
 HELLO = {"e": "hello", "pass": "latency", "t": 1, "protocol": 2, "run": "the-run", "pid": 7,
@@ -328,9 +329,8 @@ def test_a_program_whose_shell_was_killed_is_ended_too(tmp_path):
         one = make_pass(transport, tmp_path, runs=10**9, deadline_s=3.0)
         with pytest.raises(DeviceTimeoutError, match="has not ended within 3 s"):
             follow_on()
-    job = f"{tmp_path}/latency.json".encode()
     deadline = time.monotonic() + 10
-    while [path for path in Path("/proc").glob("[0-9]*/cmdline") if job in read(path)]:
+    while processes.running(f"{tmp_path}/latency.json"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert "samples" in told

@@ -1,6 +1,5 @@
 """The native program: built the same every time, chosen where it can run, and as good as the other."""
 
-import contextlib
 import hashlib
 import itertools
 import subprocess
@@ -21,6 +20,7 @@ from edgekit.runners.program import NATIVE, native_program
 from edgekit.runners.provision import prepare
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES, Library, Runtime
+from edgekit.testing import processes
 
 LITERT, ORT, NULL = (RUNTIMES.get(name) for name in ("litert", "onnxruntime", "null"))
 PI = {
@@ -198,15 +198,7 @@ def test_nothing_is_left_of_a_program_that_is_killed(tmp_path, either):
         time.sleep(0.02)
     process.kill()
     process.communicate(timeout=60)
-    spool = str(either.job["spool"]).rpartition(".")[0].encode()
-
-    def left():
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                found += [path] if spool in path.read_bytes() and b"pytest" not in path.read_bytes() else []
-        return found
-
-    while left():
-        assert time.monotonic() < deadline, left()
+    spool = str(either.job["spool"]).rpartition(".")[0]
+    while processes.running(spool):
+        assert time.monotonic() < deadline, processes.running(spool)
         time.sleep(0.05)

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from edgekit.errors import ProtocolError
 from edgekit.runners.lines import parse_line
 from edgekit.runners.program import python_program
+from edgekit.testing import processes
 
 MS = 1_000_000
 
@@ -32,14 +32,7 @@ def of(events, kind):
 
 def samplers(program):
     """Process ids of samplers of this test's job."""
-    mark = f"--watch\0{program.folder}/job.json".encode()
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found += [int(path.parent.name)] if mark in path.read_bytes() else []
-        except OSError:
-            continue
-    return found
+    return processes.running(f"--watch\0{program.folder}/job.json")
 
 
 def wait_for(condition):

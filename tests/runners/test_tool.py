@@ -4,7 +4,6 @@ What they print is taken from the tools' sources and from logs of their users, a
 files say; the real tools were not at hand.
 """
 
-import contextlib
 import os
 import sys
 import time
@@ -24,6 +23,7 @@ from edgekit.runners.recover import LeftRun
 from edgekit.runners.runner import Job, Runner
 from edgekit.runners.runtime import RUNTIMES, RuntimeWish
 from edgekit.runners.runtime.base import ToolJob
+from edgekit.testing import processes
 
 ARTIFACT = b"an artifact"
 
@@ -271,15 +271,9 @@ def test_one_that_hangs_is_killed_at_the_deadline(local, artifact, tool, tmp_pat
 def _no_more(path):
     """Wait until no process has this path in its command line."""
     end = time.monotonic() + 60
-    while time.monotonic() < end:
-        found = []
-        for line in Path("/proc").glob("[0-9]*/cmdline"):
-            with contextlib.suppress(OSError):
-                found += [line] if str(path).encode() in line.read_bytes() else []
-        if not found:
-            return
+    while processes.running(str(path)):
+        assert time.monotonic() < end, f"{path} still runs"
         time.sleep(0.05)
-    pytest.fail(f"{path} still runs")
 
 
 def test_what_a_host_that_died_left_of_it_is_no_run(local, artifact, tool):

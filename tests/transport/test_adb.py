@@ -3,7 +3,6 @@
 import concurrent.futures
 import secrets
 import time
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +14,7 @@ from edgekit.errors import (
 )
 from edgekit.runners.transport.adb import LINE_LIMIT, AdbTransport, shell_line
 from edgekit.targets import Device
+from edgekit.testing import processes
 from edgekit.testing.adb_double import FEATURES, AdbDouble
 from edgekit.testing.adb_wire import Fault
 from edgekit.testing.ports import free_port
@@ -52,15 +52,7 @@ def sent(tmp_path):
 
 def sleepers(nap):
     """The processes of this machine that sleep for `nap` seconds."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[:2] == [b"sleep", nap.encode()]:
-            found.append(int(path.parent.name))
-    return found
+    return [pid for pid, line in processes.told("cmdline") if line.startswith(f"sleep\0{nap}\0".encode())]
 
 
 def error_of(transport, phone, happening, nap="30"):
@@ -294,8 +286,6 @@ def test_the_folder_of_a_closed_transport_is_known_and_of_an_unopened_one_is_not
 class TestPhone:
     @pytest.fixture
     def transport(self, adb, adbd_phone):
-        if not adbd_phone.running:
-            adbd_phone.start()
         with transport_to(adbd_phone.serial) as transport:
             yield transport
 

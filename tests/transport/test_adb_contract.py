@@ -30,8 +30,6 @@ class RealDaemon(TransportContract):
 
     def opened(self, daemon):
         self.daemon = daemon
-        if not daemon.running:
-            daemon.start()
         with open_transport(device(daemon)) as transport:
             yield transport
 

@@ -355,8 +355,6 @@ PARITY = (
 @pytest.mark.adbd
 def test_the_double_does_as_androids_daemon(adb, adb_double, adbd_linux, tmp_path):
     """One script through one adb program on both; only the folders' names differ."""
-    if not adbd_linux.running:
-        adbd_linux.start()
     answers = []
     name = secrets.token_hex(4)
     for daemon, root in ((adb_double, adb_double.root), (adbd_linux, adbd_linux.folder)):

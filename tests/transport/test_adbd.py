@@ -24,16 +24,12 @@ LOOPBACK_4_IN_6 = "0000000000000000FFFF00000100007F"
 
 @pytest.fixture
 def phone(adb, adbd_phone):
-    if not adbd_phone.running:
-        adbd_phone.start()
     with open_transport(Device.parse(f"adb://{adbd_phone.serial}")) as transport:
         yield transport
 
 
 @pytest.fixture
 def board(adb, adbd_linux):
-    if not adbd_linux.running:
-        adbd_linux.start()
     with open_transport(Device.parse(f"adb://{adbd_linux.serial}")) as transport:
         yield transport
 
@@ -53,8 +49,6 @@ def listeners(port):
 @pytest.mark.parametrize("which", ["adbd_phone", "adbd_linux"])
 def test_it_listens_on_the_loopback_alone(request, which, adb_server):
     daemon = request.getfixturevalue(which)
-    if not daemon.running:
-        daemon.start()
     assert listeners(daemon.port)
     assert set(listeners(daemon.port)) <= {LOOPBACK_4, LOOPBACK_4_IN_6}
     assert daemon.port not in {5037, *range(5555, 5586)}
@@ -79,6 +73,14 @@ def test_stopping_ends_all_that_it_started(adb, tmp_path):
         until(lambda: pid in adbd.marked_processes(f"{adbd.MARK}={daemon._mark}"))  # not before it executes
     until(lambda: b"7777" not in read(f"/proc/{pid}/cmdline"))
     adb.run("disconnect", daemon.serial)
+
+
+@pytest.mark.parametrize("which", ["killed", "and there again"])
+def test_a_daemon_that_a_test_killed_is_there_for_the_next(which, adb, adbd_linux):
+    assert adbd_linux.running
+    assert listeners(adbd_linux.port)
+    if which == "killed":
+        adbd_linux.kill()
 
 
 def read(path):
