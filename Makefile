@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
-# Two at a time: many tests wait for devices, and a converter takes 2 GB.
-PYTEST_WORKERS ?= 2
+# Up to four at a time, on two processors too, for many tests wait for devices; each may take 4 GB.
+PYTEST_WORKERS ?= $(or $(shell awk '/MemAvailable/ { n = int($$2 / 4000000); print (n < 1 ? 1 : n > 4 ? 4 : n) }' \
+	/proc/meminfo 2>/dev/null),2)
 
 # The mapping of PyTorch's weights is proved against these. Of torchvision only the networks' definitions are
 # used, so that no build of it has to fit.

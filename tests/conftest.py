@@ -27,3 +27,30 @@ def torchvision_models():
         pytest.skip("torchvision is not installed")
     finally:
         torch.library.register_fake = keep
+
+
+FIRST = ("tests/vm/", "tests/line/", "tests/examples/")
+"""What takes minutes begins first, so that nothing long is left for the end."""
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: next((n for n, part in enumerate(FIRST) if part in item.nodeid), len(FIRST)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file's tests share a process, and so do all of the virtual boards, which take long to start."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return FIRST[0] if FIRST[0] in nodeid else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
+
+
+def pytest_runtest_logreport(report):
+    """Name what fails at once: a suite that is ended from outside prints no summary."""
+    if report.failed and hasattr(report, "node"):  # it comes from a worker
+        print(f"\nFAILED {report.nodeid}", flush=True)  # noqa: T201

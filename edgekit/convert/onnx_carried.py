@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from edgekit.convert.onnx_settled import settled
 from edgekit.source.memory import give_back
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ def carried_over(graph_def: Any, opset: int) -> Any:
         ValueError, RuntimeError, KeyError, NotImplementedError, AttributeError: tf2onnx failed.
     """
     try:
-        with _constants_in_place():
+        with settled(), _constants_in_place():
             return _carried(graph_def, opset, catch=False)
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, AssertionError):
-        return _carried(graph_def, opset, catch=True)
+        with settled():
+            return _carried(graph_def, opset, catch=True)
     finally:
         give_back(cycles=True)
 

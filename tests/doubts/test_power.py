@@ -4,11 +4,15 @@ import threading
 
 import pytest
 
+from edgekit.bench.power import figures
+from edgekit.bench.summarize import summarize
 from edgekit.probes import PROBES
 from edgekit.probes.hwmon import Hwmon
 
 HWMON = "class/hwmon/hwmon2"
 IDLE_W, BUSY_W = 2.0, 4.0
+TRIES = 5
+"""A machine that is busy reads its sensor too seldom for a figure."""
 
 
 class Sensor:
@@ -53,8 +57,12 @@ def power(bench, monkeypatch):
     monkeypatch.setattr(PROBES, "_entries", {"hwmon": Hwmon})
 
     def run(**sensor):
-        with Sensor(bench, **sensor):
-            return bench.codes(passes=("latency",), runs=20, max_s=2.0, period_s=0.002)
+        for _ in range(TRIES):
+            with Sensor(bench, **sensor):
+                made = bench.run(passes=("latency",), runs=20, max_s=2.0, period_s=0.002)
+            if "unavailable" not in (told := figures(made.power)):
+                return {doubt.code: doubt for doubt in summarize(made).doubts}
+        pytest.fail(told["unavailable"])
 
     return run
 

@@ -37,6 +37,13 @@ def test_batch_norms_are_gone_except_the_one_after_a_relu(source):
     assert frozen.snr_db > 100
 
 
+@pytest.mark.parametrize("name", ["mobilenet_v1_0.25", "mobilenet_v2_0.35"])
+def test_no_batch_norm_is_left_in_a_network_of_the_zoo(name):
+    frozen = freeze(load_source(name, resolution=32, classes=10))
+    assert not set(operations(frozen)) & {"Rsqrt", "Mul", "Sub", "FusedBatchNormV3"}
+    assert frozen.snr_db > 90
+
+
 def test_groups_become_convolutions_of_their_own(source):
     found = operations(freeze(source))
     assert found["Conv2D"] == 3  # the stem and two groups
