@@ -155,28 +155,6 @@ def compare_on_device(
     )  # fmt: skip
 
 
-class _LateError(KeyboardInterrupt):
-    """The time was over after a run; it ends a round as ctrl-C does, and nothing else."""
-
-
-@dataclass(slots=True, kw_only=True)
-class _Keeper:
-    """Keeps the runs of one round, and ends it where the time is over before its last run."""
-
-    store: RunSaver | None
-    ends: float
-    kept: int = 0
-    late: bool = False
-
-    def save(self, run: Run) -> None:
-        if self.store is not None:
-            self.store.save(run)
-        self.kept += 1
-        self.late = self.kept < _RUNS and time.monotonic() > self.ends
-        if self.late:
-            raise _LateError
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """A round that counts."""
@@ -231,13 +209,12 @@ class _Turns:
         turned = secrets.randbelow(2) == 1
         order = [side_of(place, turned=turned) for place in range(_RUNS)]
         plan = replace(self._plan, items=tuple(self._pair[side] for side in order))
-        keeper = _Keeper(store=self._store, ends=self._ends)
         result = execute(
-            plan, keeper, on_progress=on_progress, journal=self._journal,
-            opened=self._held.opened, leased=self._held.leased,
+            plan, self._store, on_progress=on_progress, journal=self._journal,
+            opened=self._held.opened, leased=self._held.leased, ends=self._ends,
         )  # fmt: skip
-        if result.interrupted:
-            self.interrupted = not keeper.late
+        if result.interrupted or result.late:
+            self.interrupted = result.interrupted
             self.lost.append(f"a round was cut short: its runs do not count ({_named(result.runs)})")
             return
         try:

@@ -90,6 +90,7 @@ class BenchResult:
         skipped: what the plan left out, and why.
         failed: what did not run, or not to its end.
         interrupted: whether ctrl-C ended it.
+        late: whether its time was over before its last run.
         kept: whether the store kept all runs; the bench ended at the first that it could not keep.
         recovered: what became of earlier runs on these devices that this host had begun and not ended.
     """
@@ -98,6 +99,7 @@ class BenchResult:
     skipped: tuple[Skipped, ...]
     failed: tuple[Failure, ...]
     interrupted: bool = False
+    late: bool = False
     kept: bool = True
     recovered: tuple[Recovered, ...] = ()
 
@@ -110,6 +112,7 @@ def execute(
     opened: Callable[[Device], AbstractContextManager[Transport]] | None = None,
     leased: Callable[[Transport], AbstractContextManager[Lease]] = Lease,
     journal: Journal | None = None,
+    ends: float = math.inf,
 ) -> BenchResult:
     """Run a plan.
 
@@ -121,18 +124,21 @@ def execute(
         leased: the right to bench there, likewise; it is held for all of a device's runs.
         journal: where runs are written down before they begin, so that those whose host dies are found again
             by the next bench of that device; None for no such thing.
+        ends: no run begins when time.monotonic() is beyond this.
 
     Returns:
         All that ran and all that did not. Nothing is raised for a device's or an artifact's trouble; a run
         that the store could not keep ends the bench and is among `runs` and `failed`.
     """
-    bench = _Bench(plan, store, on_progress, opened or open_transport, leased, journal=journal)
-    interrupted, kept = False, True
+    bench = _Bench(plan, store, on_progress, opened or open_transport, leased, journal=journal, ends=ends)
+    interrupted, late, kept = False, False, True
     try:
         for device in plan.devices:
             bench.device(device)
     except _StoreFailedError:
         kept = False
+    except _LateError:
+        late = True
     except KeyboardInterrupt:
         interrupted = True
     return BenchResult(
@@ -140,6 +146,7 @@ def execute(
         skipped=plan.skipped,
         failed=tuple(bench.failed),
         interrupted=interrupted,
+        late=late,
         kept=kept,
         recovered=tuple(bench.recovered),
     )
@@ -147,6 +154,10 @@ def execute(
 
 class _StoreFailedError(Exception):
     """The store could not keep a run; going on would lose the next one too."""
+
+
+class _LateError(Exception):
+    """The time was over before a run."""
 
 
 class _Bench:
@@ -161,10 +172,11 @@ class _Bench:
         leased: Callable[[Transport], AbstractContextManager[Lease]],
         *,
         journal: Journal | None,
+        ends: float,
     ) -> None:
         self.plan = plan
         self.recovered: list[Recovered] = []
-        self._journal = journal
+        self._journal, self._ends = journal, ends
         self.runs: list[Run] = []
         self.failed: list[Failure] = []
         self._store = store
@@ -201,6 +213,8 @@ class _Bench:
             try:
                 with changed(transport, changes) as guard:
                     for item in items:
+                        if time.monotonic() > self._ends:
+                            raise _LateError
                         trouble = self._item(runner, item, guard)
                         left.remove(item)
                         _mend(transport, trouble)

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgekit.bench import compare as module
+from edgekit.bench import execute as engine
 from edgekit.bench.compare import compare_on_device
 from edgekit.bench.plan import make_plan
 from edgekit.errors import ResultError, UsageError
@@ -135,10 +136,16 @@ def test_ctrl_c_between_rounds_gives_the_device_back_too(plans, store, opened):
     assert not opened[0].is_open
 
 
+def late_after(monkeypatch, saver, runs):
+    """Let ten seconds go by when so many runs are kept."""
+    clock = SimpleNamespace(monotonic=lambda: 10.0 * (len(saver.runs) >= runs))
+    for each in (module, engine):
+        monkeypatch.setattr(each, "time", clock)
+
+
 def test_time_is_looked_at_after_every_run(plans, store, opened, monkeypatch):
     saver = Saver(store)
-    clock = SimpleNamespace(monotonic=lambda: 10.0 * (len(saver.runs) >= 6))
-    monkeypatch.setattr(module, "time", clock)
+    late_after(monkeypatch, saver, 6)
     found = compare_on_device(plans(), saver, gate=0.05, rounds=40, max_s=5)
     assert (found.decision.word, found.decision.why) == ("no decision", "the limit of 5 s came first")
     assert (found.decision.blocks, len(store.query()), found.interrupted) == (1, 6, False)
@@ -149,7 +156,7 @@ def test_time_is_looked_at_after_every_run(plans, store, opened, monkeypatch):
 
 def test_the_last_run_of_a_round_counts_however_late_it_is(plans, store, opened, monkeypatch):
     saver = Saver(store)
-    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: 10.0 * (len(saver.runs) >= 4)))
+    late_after(monkeypatch, saver, 4)
     found = compare_on_device(plans(), saver, gate=0.05, rounds=40, max_s=5)
     assert (found.decision.blocks, found.decision.why) == (1, "the limit of 5 s came first")
     assert len(opened) == 1

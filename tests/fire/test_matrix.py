@@ -4,9 +4,10 @@ Each row is a whole bench of the null runtime through the engine. When the devic
 fault comes; then the samples that lay in its spool are held against those that were kept, nothing of ours may
 run there, and the next bench has to work. `pytest -s tests/fire` prints the table.
 
-What is not made for real: the device's restart (this machine does not restart: every process of ours dies at
-once, and the start that the lease and the pass wrote down becomes another), and want of memory (the kernel's
-SIGKILL is sent by hand). A clock that is stepped is tried on the virtual board, in tests/vm/test_counted.py.
+What is not made for real here is on the virtual board: the device's restart (here every process of ours dies at
+once, and the start that the lease and the pass wrote down becomes another) and want of memory (here the kernel's
+SIGKILL is sent by hand) in tests/vm/test_restart.py; a clock that is stepped, and a network that delays and loses
+packets (tc netem), in tests/vm/test_counted.py.
 """
 
 import json
@@ -153,6 +154,16 @@ def check_kept(fire, run):
     assert list(run.samples_ns[: len(fire.before)]) == fire.before
 
 
+def check_it_went_on(fire, row, result):
+    """The run came to its end with all samples, and left nothing."""
+    assert result.failed == ()
+    (run,) = result.runs
+    assert run.ended == "enough"
+    check_kept(fire, run)
+    told(fire, row, run.samples_ns, "the run went on to its end")
+    check_nothing_is_left(fire)
+
+
 @pytest.mark.parametrize(
     ("row", "device", "kind"),
     [case for name in LIVES for case in pairs(name, fast=EVERY_DAY)],
@@ -160,13 +171,7 @@ def check_kept(fire, run):
 )
 @pytest.mark.usefixtures("impatient")
 def test_a_run_survives(row, kind, fire):
-    result = fire.burn(lambda: LIVES[row](fire))
-    assert result.failed == ()
-    (run,) = result.runs
-    assert run.ended == "enough"
-    check_kept(fire, run)
-    told(fire, row, run.samples_ns, "the run went on to its end")
-    check_nothing_is_left(fire)
+    check_it_went_on(fire, row, fire.burn(lambda: LIVES[row](fire)))
 
 
 @pytest.mark.parametrize(
@@ -214,13 +219,7 @@ def test_a_full_disk_that_is_freed_costs_nothing(row, kind, fire):
             disk.fill()
             threading.Timer(3.0, lambda: (disk.ballast.unlink(), fire.enough())).start()
 
-        result = fire.burn(fill)
-        assert result.failed == ()
-        (run,) = result.runs
-        assert run.ended == "enough"
-        check_kept(fire, run)
-        told(fire, row, run.samples_ns, "the run went on to its end")
-        check_nothing_is_left(fire)
+        check_it_went_on(fire, row, fire.burn(fill))
 
 
 @needs_root
