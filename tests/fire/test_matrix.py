@@ -4,10 +4,10 @@ Each row is a whole bench of the null runtime through the engine. When the devic
 fault comes; then the samples that lay in its spool are held against those that were kept, nothing of ours may
 run there, and the next bench has to work. `pytest -s tests/fire` prints the table.
 
-What is not made for real here is on the virtual board: the device's restart (here every process of ours dies at
-once, and the start that the lease and the pass wrote down becomes another) and want of memory (here the kernel's
-SIGKILL is sent by hand) in tests/vm/test_restart.py; a clock that is stepped, and a network that delays and loses
-packets (tc netem), in tests/vm/test_counted.py.
+What is not made for real here is on the virtual board: the device's restart (here every process of ours dies
+at once, and the start that the lease and the pass wrote down becomes another) and want of memory (here the
+kernel's SIGKILL is sent by hand) in tests/vm/test_restart.py; a clock that is stepped, and a network that
+delays and loses packets (tc netem), in tests/vm/test_counted.py.
 """
 
 import json
