@@ -13,6 +13,8 @@ from typing import Any
 _HOST = 2
 _NUMBERS = {"ssh-ed25519": 1, "ssh-rsa": 2}
 _CURVE_NUMBERS = 2
+_RSA = {"rsa-sha2-256", "rsa-sha2-512"}
+"""Signatures by RSA that count; those by SHA-1 have two names."""
 _SUFFIX = "-cert-v01@openssh.com"
 
 
@@ -125,9 +127,9 @@ def _is_signed(certificate: HostCertificate) -> bool:
     from paramiko import Message
     from paramiko.pkey import UnknownKeyType
 
-    if Message(certificate.signature).get_text() == "ssh-rsa":  # by SHA-1
-        return False
     kind = Message(certificate.authority).get_text()
+    if kind == "ssh-rsa" and Message(certificate.signature).get_text() not in _RSA:
+        return False
     try:
         key: Any = paramiko.PKey.from_type_string(kind, certificate.authority)
         return bool(key.verify_ssh_sig(certificate.signed, Message(certificate.signature)))

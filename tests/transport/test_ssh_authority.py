@@ -8,7 +8,10 @@ import subprocess
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import paramiko
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 
 from edgekit.errors import DeviceRefusedError
 from edgekit.runners.transport.ssh import SshTransport
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(not sshd_program(), reason="sshd is not installed")
+SHA_1 = hashes.SHA1()  # noqa: S303  what must not count
 HERE = ("-h", "-n", "127.0.0.1")
 
 
@@ -146,3 +150,24 @@ def test_what_a_certificate_must_not_be(host: Certified) -> None:
 def test_names_of_certificates() -> None:
     known = "ssh-ed25519-cert-v01@openssh.com"
     assert certificate_types(("ssh-ed25519", known)) == (known,)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest", "said"),
+    [
+        ("rsa-sha2-256", hashes.SHA256(), ""),
+        ("rsa-sha2-512", hashes.SHA512(), ""),
+        ("ssh-rsa", SHA_1, "its signature is wrong"),
+        ("ssh-rsa-cert-v01@openssh.com", SHA_1, "its signature is wrong"),
+    ],
+)
+def test_an_authority_does_not_sign_by_sha_1_by_whatever_name(
+    host: Certified, algorithm: str, digest: hashes.HashAlgorithm, said: str
+) -> None:
+    read = read_certificate(host.certify(host.authority(), *HERE, "-V", "-5m:+1h"))
+    key = paramiko.RSAKey.generate(2048)
+    signature = paramiko.Message()
+    signature.add_string(algorithm)
+    signature.add_string(key.key.sign(read.signed, padding.PKCS1v15(), digest))
+    signed = replace(read, authority=key.asbytes(), signature=signature.asbytes())
+    assert flaw(signed, "127.0.0.1") == said
