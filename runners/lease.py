@@ -48,6 +48,8 @@ write() {
   echo "$((now + $3)) $now $2 $start $4" >"$1/lease/new.$2" && mv -f "$1/lease/new.$2" "$1/lease/holder"
 }
 look() { until=0 since=0 token= from= who=; read -r until since token from who <"$1/lease/holder"; }
+# Who has just made the folder says a moment later who that is.
+find_out() { look "$@" || { sleep 1; look "$@"; }; }
 held() {
   case " $6 " in *" $token "*) return 1 ;; esac
   [ "$from" = "$start" ] && [ "$until" -gt "$now" ] && [ "$who" != "$5" ]
@@ -59,7 +61,7 @@ end_passes() {
   done
 }
 mkdir "$1/lease" && { write "$@" && { end_passes "$@"; echo taken; }; exit; }
-look "$@" || { sleep 1; look "$@"; }
+find_out "$@"
 [ "$token" = "$2" ] && { write "$@" && echo taken; exit; }
 held "$@" && { echo "busy $((now - since)) $((until - now)) $who"; exit; }
 if ! mkdir "$1/lease.take"; then
@@ -67,7 +69,8 @@ if ! mkdir "$1/lease.take"; then
   echo "busy 0 1 somebody who takes it over"; exit
 fi
 echo "$now" >"$1/lease.take/since"
-look "$@"
+if mkdir "$1/lease"; then until=0 from=-  # it was given back meanwhile
+else find_out "$@"; fi
 if held "$@"; then echo "busy $((now - since)) $((until - now)) $who"
 else write "$@" && { end_passes "$@"; echo taken; }; fi
 rm -rf -- "$1/lease.take"

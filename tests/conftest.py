@@ -1,6 +1,8 @@
 """Fixtures for all tests."""
 
 import importlib
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,6 +12,24 @@ pytest_plugins = ["edgekit.testing.adb_fixtures", "edgekit.testing.ssh_fixtures"
 # Timing never decides a test, however busy the machine is.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+SHARED = ("adbd", "board", "glibc", "libraries", "programs", "vm", "weights", "wheels")
+"""What lies in the cache and is the same for everybody."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_place(tmp_path_factory):
+    """Let this machine be a device of this process's own, for others bench on it at the same time."""
+    kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgekit"
+    place = tmp_path_factory.mktemp("cache")
+    (place / "edgekit").mkdir()
+    for name in SHARED:
+        (kept / name).mkdir(parents=True, exist_ok=True)
+        (place / "edgekit" / name).symlink_to(kept / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place))
+        yield
 
 
 @pytest.fixture(scope="session")

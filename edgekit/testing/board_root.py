@@ -42,7 +42,7 @@ _DRESSED = 1  # count up when `dress` changes
 def cache_folder() -> Path:
     """Return where roots are kept: outside of any repository, one folder for each recipe."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(cache) / "edgekit" / "board"
+    return (Path(cache) / "edgekit" / "board").resolve()  # disks and mounts name it for a long time
 
 
 def root_folder() -> Path:

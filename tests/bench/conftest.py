@@ -8,7 +8,6 @@ import pytest
 from edgekit.artifact import Artifact, Parity, TensorSpec, digest
 from edgekit.bundle import Bundle, Golden, SourceRecord
 from edgekit.runners.transport import open_transport
-from edgekit.runners.wheels import cache_folder
 from edgekit.store import Store
 from edgekit.targets import Device
 
@@ -81,19 +80,6 @@ def device(tmp_path, monkeypatch):
 def store(tmp_path):
     with Store.open(tmp_path / "runs.sqlite") as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def own_place(tmp_path_factory):
-    """Let local:// live in a folder of these tests' own, with the wheels that this host has already."""
-    kept = cache_folder()
-    kept.mkdir(parents=True, exist_ok=True)
-    place = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(place))
-        (place / "edgekit").mkdir()
-        cache_folder().symlink_to(kept)
-        yield
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from edgekit.errors import ResultError, UsageError
 from edgekit.runners import follow
 from edgekit.runners.transport.fake import FakeTransport, Faults
 
-pytestmark = pytest.mark.usefixtures("own_place")
 ROUNDS = 7
 
 

@@ -10,7 +10,6 @@ from edgekit.bench.plan import make_plan
 from edgekit.bench.summarize import summarize
 from edgekit.testing.altered import AlteredDevice, why_not
 
-pytestmark = pytest.mark.usefixtures("own_place")
 NAN = base64.b64encode(np.full(10, np.nan, "<f4").tobytes()).decode()
 
 

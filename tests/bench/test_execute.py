@@ -19,8 +19,6 @@ from edgekit.errors import DeviceLostError, DeviceRefusedError, DeviceUnfitError
 from edgekit.runners.transport.fake import FakeTransport, Faults
 from edgekit.targets import Device
 
-pytestmark = pytest.mark.usefixtures("own_place")
-
 
 @pytest.fixture
 def impatient(monkeypatch):

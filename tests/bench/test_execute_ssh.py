@@ -10,7 +10,6 @@ from edgekit.bench.plan import make_plan
 from edgekit.bench.summarize import summarize
 from edgekit.testing.sshd import Sshd, _children, sshd_program
 
-pytestmark = pytest.mark.usefixtures("own_place")
 needs_sshd = pytest.mark.skipif(
     not sshd_program(), reason="sshd is not installed: apt-get install openssh-server"
 )

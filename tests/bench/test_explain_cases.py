@@ -155,7 +155,7 @@ def quantize(source, path, *, weights, per_channel, activations="QUInt8"):
 
 
 @pytest.fixture(scope="session")
-def benched(own_place):
+def benched():
     """Return what benches an artifact here, profiled; the same one is benched once."""
     kept = {}
 
@@ -278,9 +278,7 @@ def test_one_artifact_twice_is_not_int8(told, onnxes):
 
 
 @pytest.mark.board
-def test_an_aarch64_board_tells_its_operators_and_its_cpu(
-    board, tflites, monkeypatch, own_place, need_wheels
-):
+def test_an_aarch64_board_tells_its_operators_and_its_cpu(board, tflites, monkeypatch, need_wheels):
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(board.ssh_config))
     path = tflites / "moving-int8.tflite"
     plan = make_plan([path], [board.address], runs=5, warmup=1, passes=("latency", "profile"))

@@ -17,8 +17,6 @@ from edgekit.runners.transport.fake import FakeTransport, Faults
 from edgekit.targets import Device
 from edgekit.testing.waiting import until
 
-pytestmark = pytest.mark.usefixtures("own_place")
-
 OTHER_HOST = """
 import sys, time
 from edgekit.errors import DeviceBusyError

@@ -19,7 +19,6 @@ from edgekit.probes import PROBES
 from edgekit.probes.hwmon import Hwmon
 from edgekit.testing.scpi_double import ScpiDouble
 
-pytestmark = pytest.mark.usefixtures("own_place")
 CLOCK = time.CLOCK_MONOTONIC_RAW
 
 

@@ -21,8 +21,6 @@ from edgekit.report.table import print_runs
 from edgekit.runners.runtime import RuntimeWish
 from edgekit.targets import Device
 
-pytestmark = pytest.mark.usefixtures("own_place")
-
 AGGREGATES = """#!PYTHON
 print('''Num threads: [1]
 count=4 first=14744 curr=15520 min=13164 max=18295 avg=13764.3 std=967

@@ -90,6 +90,17 @@ def test_of_many_who_reach_for_a_stale_one_a_single_one_gets_it(local):
     assert len(got) == 1
 
 
+def test_one_that_is_given_back_while_it_is_looked_at_is_taken(local):
+    folder = Path(local.root()) / "lease"
+    folder.mkdir(parents=True)  # its holder says in a moment who it is, and goes instead
+    gone = threading.Timer(0.4, folder.rmdir)
+    gone.start()
+    lease = Lease(local)
+    lease.take(60)
+    gone.join()
+    assert holder(local).read_text().split()[2] == lease._token
+
+
 def test_a_takeover_that_died_does_not_hold_it_up_for_ever(local):
     holder(local).parent.mkdir(parents=True)
     died = Path(local.root()) / "lease.take"
@@ -159,11 +170,11 @@ def dead_process():
 
 def test_a_process_of_this_host_that_is_no_more_holds_nothing(local, monkeypatch):
     pid, began = dead_process()
-    monkeypatch.setattr(
-        lease_module, "host", lambda: f"me@here, process {pid} [{lease_module._boot()} {began}]"
-    )
-    Lease(local).take(600)
-    monkeypatch.undo()
+    dead = f"me@here, process {pid} [{lease_module._boot()} {began}]"
+    with monkeypatch.context() as patch:
+        patch.setattr(lease_module, "host", lambda: dead)
+        Lease(local).take(600)
+    assert dead in holder(local).read_text()
     second = Lease(local)
     second.take(60)
     assert second.held

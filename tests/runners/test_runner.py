@@ -104,10 +104,10 @@ def test_a_changed_artifact_is_refused_before_it_is_pushed(local, artifact):
 def test_facts_and_target_are_asked_for_once(local, monkeypatch):
     with Runner(local, RUNTIMES.get("null")) as runner:
         facts = runner.facts
-        monkeypatch.setattr(local, "run", lambda *_, **__: pytest.fail("asked again"))
-        assert runner.facts is facts
-        assert runner.target.name == "this-host"
-        monkeypatch.undo()
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "run", lambda *_, **__: pytest.fail("asked again"))
+            assert runner.facts is facts
+            assert runner.target.name == "this-host"
 
 
 def test_a_named_target_goes_before_a_recognized_one(tmp_path, monkeypatch):
