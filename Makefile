@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
-# Up to four at a time, on two processors too, for many tests wait for devices; each may take 4 GB.
-PYTEST_WORKERS ?= $(or $(shell awk '/MemAvailable/ { n = int($$2 / 4000000); print (n < 1 ? 1 : n > 4 ? 4 : n) }' \
+# Two to four at a time, on two processors too, for many tests wait for devices; each may take 4 GB.
+PYTEST_WORKERS ?= $(or $(shell awk '/MemAvailable/ { n = int($$2 / 4000000); print (n < 2 ? 2 : n > 4 ? 4 : n) }' \
 	/proc/meminfo 2>/dev/null),2)
 
 # The mapping of PyTorch's weights is proved against these. Of torchvision only the networks' definitions are

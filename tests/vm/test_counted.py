@@ -116,13 +116,17 @@ def test_neither_link_nor_clock_reaches_the_samples(counted_vm, quiet, disturbed
 
 def test_sampling_costs_less_than_two_percent(counted_vm, counted_sensors, bundle, monkeypatch):
     monkeypatch.setenv("EDGEKIT_SSH_CONFIG", str(counted_vm.ssh_config))
-    plan = make_plan(
-        [bundle], [counted_vm.address], recipes=["tflite-int8"], passes=("latency",), runs=1, warmup=2,
-        max_s=2.0, power=PowerWish(mode="always"),
-    )  # fmt: skip
-    result = execute(plan, None)
-    assert result.failed == ()
-    told = figures(result.runs[0].power)
+    for max_s in (2.0, 4.0, 8.0):  # a busy host answers its board's sensor too seldom for a figure
+        plan = make_plan(
+            [bundle], [counted_vm.address], recipes=["tflite-int8"], passes=("latency",), runs=1, warmup=2,
+            max_s=max_s, power=PowerWish(mode="always"),
+        )  # fmt: skip
+        result = execute(plan, None)
+        assert result.failed == ()
+        told = figures(result.runs[0].power)
+        if "unavailable" not in told:
+            break
+    assert "unavailable" not in told, told
     assert "ina226" in told["source"]
     assert told["readings"] > 0  # how many is a matter of speed: the sensor lives by the host's clock
     assert abs(told["sampling_cost"]["value"]) < 0.02, told["sampling_cost"]
