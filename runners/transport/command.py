@@ -27,16 +27,17 @@ DIGEST = r"""digest() {
 
 # What carries the mark in its environment, or (a shell that has yet to set it) in its command line, is killed
 # until two looks in a row find nothing: a process may fork between two looks, or be about to become ours. The
-# pattern $1 does not match its own text, so the killer spares itself. A Mac has no /proc; its ps tells both.
+# pattern $1 does not match its own text, so the killer spares itself. All are stopped before one is killed: a
+# shell whose command dies would go on with its next. A Mac has no /proc; its ps tells both.
 KILL = r"""n=0; clean=0
 marked() {
   if [ -e /proc/self/environ ]; then grep -ls "$1" /proc/[0-9]*/environ /proc/[0-9]*/cmdline
   else ps -axwwE -o pid= -o command= | grep -- "$1" | sed 's,^ *\([0-9]*\).*,/proc/\1/,'; fi
 }
 while [ $n -lt 30 ]; do
-  n=$((n+1)); found=
-  for f in $(marked "$1"); do
-    p=${f#/proc/}; kill -9 ${p%%/*} 2>/dev/null && found=1
+  n=$((n+1)); found=; all=$(marked "$1")
+  for s in STOP KILL; do
+    for f in $all; do p=${f#/proc/}; kill -$s ${p%%/*} 2>/dev/null && found=1; done
   done
   if [ "$found" ]; then clean=0; else clean=$((clean+1)); fi
   [ $clean -lt 2 ] || exit 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
+import shlex
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,19 @@ from hypothesis import strategies as st
 
 from edgekit.errors import UsageError
 from edgekit.runners.transport.base import CommandResult, command_line
-from edgekit.runners.transport.command import apart, encoded, kill_line, marked, results_of, together
+from edgekit.runners.transport.command import (
+    KILL,
+    MARK,
+    apart,
+    encoded,
+    kill_line,
+    marked,
+    results_of,
+    together,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHOW = "import os, sys; sys.stdout.buffer.write(b'\\0'.join(os.fsencode(a) for a in sys.argv[1:]) + b'\\0')"
 SHELL_SHOW = ["sh", "-c", 'for a; do printf "%s\\0" "$a"; done', "sh"]
@@ -74,10 +89,24 @@ def test_a_folder_that_cannot_be_entered_runs_nothing() -> None:
 
 def test_the_killer_spares_itself() -> None:
     """It looks at environments and command lines, its own among them."""
-    mark = "feed" * 4
+    mark = secrets.token_hex(8)
     victim = subprocess.Popen(["sh", "-c", marked("sleep 600; true", mark)], start_new_session=True)
     assert subprocess.run(["sh", "-c", kill_line(mark)], check=False).returncode == 0
     assert victim.wait(timeout=30) == -9
+
+
+def test_what_is_killed_does_not_come_to_its_next_command(tmp_path: Path) -> None:
+    """However slow the killer is between one process and the next."""
+    mark, ran = secrets.token_hex(8), tmp_path / "ran"
+    line = marked(f"echo started; sleep 600; echo >{shlex.quote(str(ran))}", mark)
+    slow = 'kill() { command kill "$@"; c=$?; sleep 0.3; return $c; }\n' + KILL
+    pattern = f"{MARK}=[{mark[0]}]{mark[1:]}"
+    with subprocess.Popen(["sh", "-c", line], start_new_session=True, stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"started\n"
+        assert subprocess.run(["sh", "-c", slow, "sh", pattern], check=False).returncode == 0
+        assert victim.wait(timeout=30) == -9
+    assert not ran.exists()
 
 
 def test_the_tail_is_of_the_stream_that_tells_more() -> None:
